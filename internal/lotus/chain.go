@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/filecoin-project/go-address"
 	"github.com/filecoin-project/go-state-types/abi"
@@ -118,7 +119,7 @@ func (t *TipSet) Key() TipSetKey { return NewTipSetKey(t.Cids...) }
 
 // Parents returns the name of the parent tipset; empty for a tipset without blocks.
 func (t *TipSet) Parents() TipSetKey {
-	if len(t.Blocks) == 0 {
+	if len(t.Blocks) == 0 || t.Blocks[0] == nil {
 		return TipSetKey{}
 	}
 	return NewTipSetKey(t.Blocks[0].Parents...)
@@ -138,12 +139,14 @@ type HeadChange struct {
 	Val  *TipSet
 }
 
-// NetworkParams is the answer of StateGetNetworkParams, as far as it is used.
+// NetworkParams is the answer of StateGetNetworkParams. ForkUpgradeParams holds
+// the heights of the network upgrades by name; it is carried, not used.
 type NetworkParams struct {
 	NetworkName             string
 	BlockDelaySecs          uint64
 	ConsensusMinerMinPower  abi.StoragePower
 	PreCommitChallengeDelay abi.ChainEpoch
+	ForkUpgradeParams       map[string]abi.ChainEpoch
 	Eip155ChainID           int
 	GenesisTimestamp        uint64
 }
@@ -154,4 +157,22 @@ type Version struct {
 	APIVersion uint32
 	BlockDelay uint64
 	Agent      string
+}
+
+// SyncState is the answer of SyncState: the sync workers of the node.
+type SyncState struct {
+	ActiveSyncs []ActiveSync
+	VMApplied   uint64
+}
+
+// ActiveSync is one sync worker. Stage is 5 when it is done.
+type ActiveSync struct {
+	WorkerID uint64
+	Base     *TipSet
+	Target   *TipSet
+	Stage    int
+	Height   abi.ChainEpoch
+	Start    time.Time
+	End      time.Time
+	Message  string
 }
