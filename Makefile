@@ -1,0 +1,49 @@
+# Every target has a help text behind ##; `make help` prints them.
+
+GO          ?= go
+STATICCHECK ?= honnef.co/go/tools/cmd/staticcheck@v0.8.2
+export CGO_ENABLED = 0
+
+.PHONY: help
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+.PHONY: build
+build: ## the programs, into bin/
+	$(GO) build -o bin/ ./cmd/...
+
+.PHONY: test
+test: ## the default tests
+	$(GO) test ./...
+
+.PHONY: purego
+purego: ## the proof system without assembly
+	$(GO) test -tags purego ./proofs/...
+
+.PHONY: race
+race: ## the concurrent rooms under the race detector (needs a C compiler)
+	CGO_ENABLED=1 $(GO) test -race ./internal/...
+
+.PHONY: e2e
+e2e: ## the operator's guide and kill -9, with real processes and a real MariaDB (mariadbd must be installed)
+	$(GO) test -tags e2e -count=1 -timeout 30m -v ./e2e/...
+
+.PHONY: bench
+bench: ## speed of the proof system on this machine
+	$(GO) run ./cmd/wdpost-bench
+
+.PHONY: lint
+lint: ## gofmt, vet, staticcheck, arm64 and cgo-free builds
+	@test -z "$$(gofmt -l .)" || { gofmt -l .; echo 'run gofmt -w on these'; exit 1; }
+	$(GO) vet ./... && $(GO) vet -tags e2e ./e2e/...
+	$(GO) run $(STATICCHECK) ./...
+	GOOS=linux GOARCH=arm64 $(GO) build ./...
+	$(GO) mod verify >/dev/null
+
+.PHONY: house
+house: ## imports point one way, rooms are pure and commented
+	$(GO) test -count=1 -run 'TestImports|TestPackages|TestProofs|TestFiles' .
+
+.PHONY: devnet
+devnet: ## a devnet cluster proving real sectors until you stop it
+	$(GO) run ./cmd/wdpost-devnet

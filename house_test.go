@@ -1,0 +1,240 @@
+package wdpost
+
+import (
+	"bufio"
+	"encoding/json"
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"io"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+)
+
+const module = "wdpost/"
+
+// goPackage is the part of `go list -json` that the house rules look at.
+type goPackage struct {
+	ImportPath string
+	Doc        string
+	Dir        string
+	GoFiles    []string
+	Imports    []string
+}
+
+func listPackages(t *testing.T) []goPackage {
+	t.Helper()
+	cmd := exec.Command("go", "list", "-json=ImportPath,Doc,Dir,GoFiles,Imports", "./...")
+	cmd.Stderr = os.Stderr
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	var pkgs []goPackage
+	for dec := json.NewDecoder(out); ; {
+		var p goPackage
+		if err := dec.Decode(&p); err == io.EOF {
+			break
+		} else if err != nil {
+			t.Fatal(err)
+		}
+		pkgs = append(pkgs, p)
+	}
+	if err := cmd.Wait(); err != nil {
+		t.Fatal(err)
+	}
+	if len(pkgs) < 10 {
+		t.Fatalf("go list found only %d packages", len(pkgs))
+	}
+	return pkgs
+}
+
+// readRooms reads the rooms table of docs/ARCHITECTURE.md: room -> what it may
+// import of ours; a nil list means everything.
+func readRooms(t *testing.T) map[string][]string {
+	t.Helper()
+	f, err := os.Open("docs/ARCHITECTURE.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	name := regexp.MustCompile("`([^`]+)`")
+	rooms := map[string][]string{}
+	inTable := false
+	for sc := bufio.NewScanner(f); sc.Scan(); {
+		line := sc.Text()
+		if strings.HasPrefix(line, "| room | holds |") {
+			inTable = true
+			continue
+		}
+		if !inTable || strings.HasPrefix(line, "|---") {
+			continue
+		}
+		cells := strings.Split(line, "|")
+		if len(cells) != 5 {
+			break
+		}
+		room := name.FindStringSubmatch(cells[1])[1]
+		allowed := []string{}
+		for _, m := range name.FindAllStringSubmatch(cells[3], -1) {
+			allowed = append(allowed, m[1])
+		}
+		if strings.Contains(cells[3], "everything") {
+			allowed = nil
+		}
+		rooms[strings.TrimSuffix(room, "/*")] = allowed
+	}
+	if len(rooms) < 20 {
+		t.Fatalf("the rooms table has only %d readable rows", len(rooms))
+	}
+	return rooms
+}
+
+// roomOf is the longest room of the table that holds the package.
+func roomOf(rooms map[string][]string, pkg string) string {
+	best := ""
+	for room := range rooms {
+		if (pkg == room || strings.HasPrefix(pkg, room+"/")) && len(room) > len(best) {
+			best = room
+		}
+	}
+	return best
+}
+
+func TestImportsPointOneWay(t *testing.T) {
+	rooms := readRooms(t)
+	seen := map[string]bool{}
+	for _, p := range listPackages(t) {
+		path := strings.TrimPrefix(p.ImportPath, module)
+		if path == "wdpost" || len(p.GoFiles) == 0 {
+			continue
+		}
+		room := roomOf(rooms, path)
+		if room == "" {
+			t.Errorf("package %s has no row in the rooms table of docs/ARCHITECTURE.md", path)
+			continue
+		}
+		seen[room] = true
+		allowed := rooms[room]
+		if allowed == nil {
+			continue
+		}
+		for _, imp := range p.Imports {
+			dep, ours := strings.CutPrefix(imp, module)
+			if !ours {
+				continue
+			}
+			depRoom := roomOf(rooms, dep)
+			if depRoom != room && !slices.Contains(allowed, depRoom) {
+				t.Errorf("%s imports %s, which the rooms table does not allow", path, dep)
+			}
+		}
+	}
+	for room := range rooms {
+		if !seen[room] {
+			t.Errorf("the rooms table names %s, but there is no such package", room)
+		}
+	}
+}
+
+func TestPackagesHaveComments(t *testing.T) {
+	for _, p := range listPackages(t) {
+		if len(p.GoFiles) > 0 && p.Doc == "" {
+			t.Errorf("package %s has no package comment", p.ImportPath)
+		}
+	}
+}
+
+// TestProofsArePure keeps I/O, clocks, logging and package state out of proofs/.
+func TestProofsArePure(t *testing.T) {
+	banned := []string{"context", "log", "log/slog", "os", "net", "net/http", "time", "testing"}
+	for _, p := range listPackages(t) {
+		if !strings.HasPrefix(p.ImportPath, module+"proofs") {
+			continue
+		}
+		for _, imp := range p.Imports {
+			if slices.Contains(banned, imp) {
+				t.Errorf("%s imports %s", p.ImportPath, imp)
+			}
+		}
+		for _, file := range p.GoFiles {
+			checkNoState(t, filepath.Join(p.Dir, file))
+		}
+	}
+}
+
+// checkNoState refuses package-level variables other than error sentinels,
+// interface assertions and tables built from literals alone.
+func checkNoState(t *testing.T, file string) {
+	t.Helper()
+	fset := token.NewFileSet()
+	f, err := parser.ParseFile(fset, file, nil, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, decl := range f.Decls {
+		gen, ok := decl.(*ast.GenDecl)
+		if !ok || gen.Tok != token.VAR {
+			continue
+		}
+		for _, spec := range gen.Specs {
+			v := spec.(*ast.ValueSpec)
+			for i, name := range v.Names {
+				constant := name.Name == "_" || strings.HasPrefix(strings.ToLower(name.Name), "err") ||
+					i < len(v.Values) && isLiteral(v.Values[i])
+				if !constant {
+					t.Errorf("%s: package-level variable %s", fset.Position(name.Pos()), name.Name)
+				}
+			}
+		}
+	}
+}
+
+func isLiteral(e ast.Expr) bool {
+	literal := true
+	ast.Inspect(e, func(n ast.Node) bool {
+		if _, call := n.(*ast.CallExpr); call {
+			literal = false
+		}
+		return literal
+	})
+	_, isComposite := e.(*ast.CompositeLit)
+	return literal && isComposite
+}
+
+// TestFilesHoldOneThought bounds the length of hand-written files.
+func TestFilesHoldOneThought(t *testing.T) {
+	const most = 600
+	generated := regexp.MustCompile(`(?m)^// Code generated .* DO NOT EDIT\.$`)
+	err := filepath.WalkDir(".", func(path string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		if d.IsDir() && strings.HasPrefix(d.Name(), ".") && path != "." || d.Name() == "testdata" {
+			return fs.SkipDir
+		}
+		if !strings.HasSuffix(path, ".go") || strings.HasSuffix(path, "_test.go") {
+			return nil
+		}
+		b, err := os.ReadFile(path)
+		if err != nil {
+			return err
+		}
+		if n := strings.Count(string(b), "\n"); n > most && !generated.Match(b) {
+			t.Errorf("%s has %d lines; split it by thought", path, n)
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
