@@ -1,0 +1,87 @@
+package params
+
+import (
+	"fmt"
+	"math/bits"
+
+	"wdpost/proofs/post"
+)
+
+// Byte sizes of the parts of the files, spec sections 8.1 and 8.2.
+const (
+	g1Size       = 96                  // uncompressed G1 point
+	g2Size       = 192                 // uncompressed G2 point
+	vkHeadSize   = 3*g1Size + 3*g2Size // α1 β1 β2 γ2 δ1 δ2
+	lengthPrefix = 4                   // big-endian count before each vector
+)
+
+// Counts are the lengths of the vectors of a key: what a circuit demands of
+// its key files.
+type Counts struct {
+	IC uint64 // ONE and the public inputs
+	H  uint64 // domain size less one
+	L  uint64 // auxiliary variables
+	A  uint64 // inputs and auxiliary variables with A-density
+	B  uint64 // ONE and auxiliary variables with B-density; b_g1 and b_g2
+}
+
+// CountsOf gives the vector lengths that the key files of a circuit must have,
+// in closed form: no circuit is built. The setup must be valid.
+// Spec sections 6.5 and 8.4.
+func CountsOf(s post.Setup) Counts {
+	sectors, challenges := uint64(s.Sectors), uint64(s.Challenges)
+	inputs := 1 + uint64(s.PublicInputs())
+	perChallenge := func(fixed, arity8, arity2 uint64) uint64 {
+		n8, n2 := shapeOf(s).levels()
+		return fixed + arity8*uint64(n8) + arity2*uint64(n2)
+	}
+	constraints := sectors * (313 + challenges*perChallenge(2, 530, 314))
+	return Counts{
+		IC: inputs,
+		H:  1<<bits.Len64(constraints+inputs-1) - 1,
+		L:  sectors * (314 + challenges*perChallenge(1, 537, 315)),
+		A:  inputs + sectors*(235+challenges*perChallenge(1, 407, 237)),
+		B:  1 + sectors*(234+challenges*perChallenge(0, 389, 235)),
+	}
+}
+
+// VKBytes is the size of the .vk file.
+func (c Counts) VKBytes() uint64 { return vkHeadSize + lengthPrefix + g1Size*c.IC }
+
+// ParamsBytes is the size of the .params file.
+func (c Counts) ParamsBytes() uint64 {
+	const vectors = 5
+	return c.VKBytes() + vectors*lengthPrefix + g1Size*(c.H+c.L+c.A+c.B) + g2Size*c.B
+}
+
+// Points is the number of points of the five vectors, the measure of progress
+// through a key.
+func (c Counts) Points() uint64 { return c.H + c.L + c.A + 2*c.B }
+
+// Vector names one of the six vectors of a key, in file order.
+type Vector uint8
+
+// The vectors of a key. IC belongs to the verifying key.
+const (
+	VectorIC Vector = iota
+	VectorH
+	VectorL
+	VectorA
+	VectorB1
+	VectorB2
+	vectors // their number
+)
+
+// String is the vector's name in messages.
+func (v Vector) String() string {
+	names := [vectors]string{"ic", "h", "l", "a", "b_g1", "b_g2"}
+	if int(v) < len(names) {
+		return names[v]
+	}
+	return fmt.Sprintf("Vector(%d)", uint8(v))
+}
+
+// Len is the length of a vector.
+func (c Counts) Len(v Vector) uint64 {
+	return [vectors]uint64{c.IC, c.H, c.L, c.A, c.B, c.B}[v]
+}
