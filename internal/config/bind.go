@@ -63,7 +63,7 @@ func (d *document) lineOf(key string) int {
 		if n, ok := d.lines[key]; ok {
 			return n
 		}
-		key = key[:max(0, strings.LastIndexByte(key, '.'))]
+		key = key[:max(0, strings.LastIndexAny(key, ".["))]
 	}
 	return 0
 }

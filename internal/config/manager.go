@@ -1,0 +1,251 @@
+package config
+
+import (
+	"fmt"
+	"regexp"
+	"strings"
+	"time"
+)
+
+// Manager is sector-manager.cfg.
+type Manager struct {
+	Common Common
+	Miners []Miner
+}
+
+// Common is what all miners share.
+type Common struct {
+	API           API
+	PieceStores   []PieceStore `effect:"none"`
+	PersistStores []PersistStore
+	MongoKVStore  MongoKVStore
+	Proving       Proving
+}
+
+// API says where the services of the chain are. An address is a multiaddr
+// (/ip4/127.0.0.1/tcp/1234/ws) or a url (ws://127.0.0.1:1234/rpc/v1); with
+// "token:" before it, the token is used for that address instead of Token.
+type API struct {
+	// Chain is the node, or a list of nodes tried in this order. Default: the
+	// first Gateway.
+	Chain Strings
+	// Messager signs, sends and watches messages. Default: the first Gateway.
+	// "none" sends through the node itself.
+	Messager string
+	// Market has no effect here: deals are not made.
+	Market string `effect:"none"`
+	// Gateway are the services that pass on requests for WinningPoSt.
+	Gateway Strings
+	// Token is presented to all of them.
+	Token string
+	// ChainEventInterval is how often the head is asked for where the stream of
+	// head changes says nothing. Default 1m.
+	ChainEventInterval Duration
+}
+
+// PieceStore has no effect here: deals are not made.
+type PieceStore struct {
+	Name, Path         string
+	Meta               map[string]string
+	ReadOnly           bool
+	Plugin, PluginName string
+}
+
+// PersistStore is one folder of sealed sectors, holding cache and sealed. It
+// must have been attached with `util storage attach` under the same name and path.
+type PersistStore struct {
+	// Name of the store. Default: its Path.
+	Name string
+	// Path is the folder above cache and sealed.
+	Path string
+	// Strict refuses links that lead out of the store. Default false.
+	Strict bool
+	// ReadOnly has no effect: stores are only ever read.
+	ReadOnly bool
+	// Weight has no effect: nothing is written to stores.
+	Weight uint64
+	// Plugin and PluginName would name an object store; they are refused.
+	Plugin, PluginName string
+	// AllowMiners are the miners whose sectors are looked for here; empty: all.
+	AllowMiners []uint64
+	// DenyMiners are the miners whose sectors are never looked for here.
+	DenyMiners []uint64
+	// Meta is for the operator.
+	Meta map[string]string
+}
+
+// Allows reports whether sectors of the miner are looked for in the store.
+func (p PersistStore) Allows(miner uint64) bool {
+	for _, m := range p.DenyMiners {
+		if m == miner {
+			return false
+		}
+	}
+	for _, m := range p.AllowMiners {
+		if m == miner {
+			return true
+		}
+	}
+	return len(p.AllowMiners) == 0
+}
+
+// MongoKVStore, when enabled, keeps what the manager must not forget in
+// MongoDB instead of a file in its home.
+type MongoKVStore struct {
+	Enable       bool   // default false
+	DSN          string // e.g. mongodb://127.0.0.1:27017/?directConnection=true
+	DatabaseName string
+}
+
+// Proving bounds the sector check and the reading of sector files, which may
+// hang for ever on a dead network mount.
+type Proving struct {
+	// ParallelCheckLimit is how many sectors are checked or read at once.
+	// Default 128.
+	ParallelCheckLimit int
+	// SingleCheckTimeout is how long one sector may take before it is skipped.
+	// Default 1m.
+	SingleCheckTimeout Duration
+	// PartitionCheckTimeout is how long all sectors of one message may take;
+	// those not read by then are skipped. Default 20m.
+	PartitionCheckTimeout Duration
+	// MaxStuck is how many reads may be stuck in one store before the store is
+	// set aside. Default 16.
+	MaxStuck int
+}
+
+// Fee is what a message may cost.
+type Fee struct {
+	// GasOverEstimation multiplies the estimated gas limit. Default 1.2.
+	GasOverEstimation float64
+	// GasOverPremium multiplies the estimated premium; 0 leaves it to the
+	// messager. Default 0.
+	GasOverPremium float64
+	// GasFeeCap is the most paid for a unit of gas. Default 5 nanoFIL.
+	GasFeeCap FIL
+	// MaxFeeCap is used where GasFeeCap is zero.
+	MaxFeeCap FIL
+}
+
+// FeeCap is the effective limit of a unit of gas.
+func (f Fee) FeeCap() FIL {
+	if f.GasFeeCap.IsZero() {
+		return f.MaxFeeCap
+	}
+	return f.GasFeeCap
+}
+
+func defaultFee() Fee { return Fee{GasOverEstimation: 1.2, GasFeeCap: NanoFIL(5)} }
+
+// Miner is one [[Miners]] section.
+type Miner struct {
+	// Actor is the number of the miner actor: 1008 for t01008. Required.
+	Actor      uint64
+	Sector     MinerSector `effect:"none"`
+	SnapUp     SnapUp      `effect:"none"`
+	Commitment Commitment  `effect:"none"`
+	PoSt       PoSt
+	Proof      Proof
+	Sealing    Sealing `effect:"none"`
+}
+
+func (m *Miner) setDefaults() {
+	*m = Miner{
+		PoSt: PoSt{Enabled: true, StrictCheck: true, Fee: defaultFee(), Confidence: 10},
+	}
+}
+
+// PoSt is how WindowPoSt is made for one miner.
+type PoSt struct {
+	// Sender pays for the messages: an owner, worker or control address of the
+	// miner. Default: the worker.
+	Sender Address
+	// Senders are several such addresses; the one with the largest balance is used.
+	Senders []Address
+	// Enabled false leaves this miner alone. Default true.
+	Enabled bool
+	// StrictCheck also compares file sizes and reads one leaf of each sector
+	// before proving, which costs random reads. Default true.
+	StrictCheck bool
+	// Parallel proves the messages of a deadline at the same time. Default false.
+	Parallel bool
+	Fee
+	// Confidence is how many epochs a message must lie under the head before it
+	// counts as landed. Default 10.
+	Confidence uint64
+	// SubmitConfidence is how many epochs after the window's opening proofs are
+	// sent. 0 means 4.
+	SubmitConfidence uint64
+	// ChallengeConfidence is how many epochs after the challenge epoch proving
+	// starts. Small is early, but open to forks. 0 means 10.
+	ChallengeConfidence uint64
+	// MaxRecoverSectorLimit is how many sectors one recovery message may
+	// declare. 0 means no limit.
+	MaxRecoverSectorLimit uint64
+	// MaxPartitionsPerPoStMessage is how many partitions one message proves. 0
+	// means as many as the network allows; more than that is cut to it.
+	MaxPartitionsPerPoStMessage uint64
+	// MaxPartitionsPerRecoveryMessage is how many partitions one recovery
+	// message touches. 0 means all.
+	MaxPartitionsPerRecoveryMessage uint64
+}
+
+// AllSenders lists Senders and Sender without repetition.
+func (p PoSt) AllSenders() []Address {
+	var out []Address
+	seen := map[Address]bool{}
+	for _, a := range append(append([]Address(nil), p.Senders...), p.Sender) {
+		if a.IsSet() && !seen[a] {
+			seen[a] = true
+			out = append(out, a)
+		}
+	}
+	return out
+}
+
+// Proof is WinningPoSt of one miner; it also needs `daemon run --miner`.
+type Proof struct {
+	Enabled bool // default false
+}
+
+// DefaultManager returns the settings of an empty sector-manager.cfg.
+func DefaultManager() Manager {
+	return Manager{Common: Common{
+		API: API{ChainEventInterval: Duration(time.Minute)},
+		Proving: Proving{
+			ParallelCheckLimit:    128,
+			SingleCheckTimeout:    Duration(time.Minute),
+			PartitionCheckTimeout: Duration(20 * time.Minute),
+			MaxStuck:              16,
+		},
+	}}
+}
+
+// LoadManager reads sector-manager.cfg. The warnings are legal but suspicious
+// settings, and one that names all keys that have no effect here.
+func LoadManager(path string) (m Manager, warnings []string, err error) {
+	m = DefaultManager()
+	doc, err := load(path, &m)
+	if err != nil {
+		return Manager{}, nil, err
+	}
+	c := checker{doc: doc}
+	m.check(&c)
+	if inert := doc.inertNames(); len(inert) > 0 {
+		c.warnings = append(c.warnings, fmt.Sprintf(
+			"%s: %s: accepted, but without effect here: sectors are neither sealed nor deals made", path, strings.Join(inert, ", ")))
+	}
+	return m, c.warnings, c.err()
+}
+
+var elementIndex = regexp.MustCompile(`\[\d+\]`)
+
+// inertNames lists the keys without effect that the file sets, each once,
+// without element numbers, in alphabetical order.
+func (d *document) inertNames() []string {
+	var names []string
+	for _, n := range d.inert {
+		names = append(names, elementIndex.ReplaceAllString(n, ""))
+	}
+	return sortedUnique(names)
+}

@@ -1,0 +1,93 @@
+package config
+
+import "fmt"
+
+// Limits of the mainnet rules used to check settings against each other; the
+// daemon takes the real ones from the node.
+const (
+	windowEpochs    = 60 // length of a proving window
+	lookbackEpochs  = 20 // from challenge to opening
+	defaultSubmit   = 4  // SubmitConfidence 0
+	defaultStart    = 10 // ChallengeConfidence 0
+	leastProofEpoch = 20 // a proof needs some of the window's time
+)
+
+// check applies the rules between keys; sections that are empty shells of the
+// default file (a [[Common.PersistStores]] header with all keys commented) are
+// dropped.
+func (m *Manager) check(c *checker) {
+	c.positive("Common.API.ChainEventInterval", m.Common.API.ChainEventInterval)
+	p := m.Common.Proving
+	c.require(p.ParallelCheckLimit >= 0, "Common.Proving.ParallelCheckLimit", "must be 0 or more, is %d", p.ParallelCheckLimit)
+	c.positive("Common.Proving.SingleCheckTimeout", p.SingleCheckTimeout)
+	c.positive("Common.Proving.PartitionCheckTimeout", p.PartitionCheckTimeout)
+	c.require(p.MaxStuck > 0, "Common.Proving.MaxStuck", "must be 1 or more, is %d", p.MaxStuck)
+	if k := m.Common.MongoKVStore; k.Enable {
+		c.require(k.DSN != "" && k.DatabaseName != "", "Common.MongoKVStore", "is enabled, so it needs DSN and DatabaseName")
+	}
+	m.checkStores(c)
+	m.checkMiners(c)
+}
+
+func (m *Manager) checkStores(c *checker) {
+	var stores []PersistStore
+	names := map[string]int{}
+	for i, s := range m.Common.PersistStores {
+		key := fmt.Sprintf("Common.PersistStores[%d]", i)
+		if s.Path == "" {
+			if s.Name != "" {
+				c.fail(key+".Path", "is missing for the store %q: the folder above cache and sealed", s.Name)
+			} else if c.doc.isSet(key) {
+				c.warn(key, "has no Path and is ignored: uncomment Name and Path, or remove the section")
+			}
+			continue
+		}
+		if s.Name == "" {
+			s.Name = s.Path
+		}
+		if s.Plugin != "" || s.PluginName != "" {
+			c.fail(key, "the store %q uses a plugin, which is not supported: mount it as a folder", s.Name)
+		}
+		if first, taken := names[s.Name]; taken {
+			c.fail(key+".Name", "the name %q is already that of Common.PersistStores[%d]: give each store a name of its own", s.Name, first)
+		} else {
+			names[s.Name] = i
+		}
+		stores = append(stores, s)
+	}
+	m.Common.PersistStores = stores
+}
+
+func (m *Manager) checkMiners(c *checker) {
+	actors := map[uint64]int{}
+	for i, miner := range m.Miners {
+		key := fmt.Sprintf("Miners[%d]", i)
+		if miner.Actor == 0 {
+			c.warn(key+".Actor", "is not set: nothing is done for this miner; uncomment Actor and give its number")
+		} else if first, taken := actors[miner.Actor]; taken {
+			c.fail(key+".Actor", "the miner %d is already Miners[%d]: keep one section for each miner", miner.Actor, first)
+		} else {
+			actors[miner.Actor] = i
+		}
+		checkPoSt(c, key+".PoSt", miner.PoSt)
+	}
+}
+
+func checkPoSt(c *checker, key string, p PoSt) {
+	c.require(p.GasOverEstimation >= 0, key+".GasOverEstimation", "must be 0 or more, is %v", p.GasOverEstimation)
+	c.require(p.GasOverPremium >= 0, key+".GasOverPremium", "must be 0 or more, is %v", p.GasOverPremium)
+	if p.GasOverEstimation > 0 && p.GasOverEstimation < 1 {
+		c.warn(key+".GasOverEstimation", "%v is less than 1: messages may run out of gas", p.GasOverEstimation)
+	}
+	submit, start := p.SubmitConfidence, p.ChallengeConfidence
+	if submit == 0 {
+		submit = defaultSubmit
+	}
+	if start == 0 {
+		start = defaultStart
+	}
+	c.require(submit < windowEpochs, key+".SubmitConfidence",
+		"%d epochs is not inside the proving window of %d epochs: nothing would ever be sent", submit, windowEpochs)
+	c.require(start < lookbackEpochs+windowEpochs-leastProofEpoch, key+".ChallengeConfidence",
+		"%d epochs leaves too little of the %d epochs between challenge and the window's close", start, lookbackEpochs+windowEpochs)
+}
