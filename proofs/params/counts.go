@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math/bits"
 
+	"wdpost/proofs/groth16"
 	"wdpost/proofs/post"
 )
 
@@ -15,20 +16,10 @@ const (
 	lengthPrefix = 4                   // big-endian count before each vector
 )
 
-// Counts are the lengths of the vectors of a key: what a circuit demands of
-// its key files.
-type Counts struct {
-	IC uint64 // ONE and the public inputs
-	H  uint64 // domain size less one
-	L  uint64 // auxiliary variables
-	A  uint64 // inputs and auxiliary variables with A-density
-	B  uint64 // ONE and auxiliary variables with B-density; b_g1 and b_g2
-}
-
 // CountsOf gives the vector lengths that the key files of a circuit must have,
 // in closed form: no circuit is built. The setup must be valid.
 // Spec sections 6.5 and 8.4.
-func CountsOf(s post.Setup) Counts {
+func CountsOf(s post.Setup) groth16.Counts {
 	sectors, challenges := uint64(s.Sectors), uint64(s.Challenges)
 	inputs := 1 + uint64(s.PublicInputs())
 	perChallenge := func(fixed, arity8, arity2 uint64) uint64 {
@@ -36,7 +27,7 @@ func CountsOf(s post.Setup) Counts {
 		return fixed + arity8*uint64(n8) + arity2*uint64(n2)
 	}
 	constraints := sectors * (313 + challenges*perChallenge(2, 530, 314))
-	return Counts{
+	return groth16.Counts{
 		IC: inputs,
 		H:  1<<bits.Len64(constraints+inputs-1) - 1,
 		L:  sectors * (314 + challenges*perChallenge(1, 537, 315)),
@@ -45,18 +36,17 @@ func CountsOf(s post.Setup) Counts {
 	}
 }
 
-// VKBytes is the size of the .vk file.
-func (c Counts) VKBytes() uint64 { return vkHeadSize + lengthPrefix + g1Size*c.IC }
-
-// ParamsBytes is the size of the .params file.
-func (c Counts) ParamsBytes() uint64 {
-	const vectors = 5
-	return c.VKBytes() + vectors*lengthPrefix + g1Size*(c.H+c.L+c.A+c.B) + g2Size*c.B
+// VKBytes is the size of the .vk file of a circuit.
+func VKBytes(s post.Setup) uint64 {
+	return vkHeadSize + lengthPrefix + g1Size*CountsOf(s).IC
 }
 
-// Points is the number of points of the five vectors, the measure of progress
-// through a key.
-func (c Counts) Points() uint64 { return c.H + c.L + c.A + 2*c.B }
+// ParamsBytes is the size of the .params file of a circuit.
+func ParamsBytes(s post.Setup) uint64 {
+	const prefixes = 5 * lengthPrefix
+	c := CountsOf(s)
+	return VKBytes(s) + prefixes + g1Size*(c.H+c.L+c.A+c.B) + g2Size*c.B
+}
 
 // Vector names one of the six vectors of a key, in file order.
 type Vector uint8
@@ -81,7 +71,7 @@ func (v Vector) String() string {
 	return fmt.Sprintf("Vector(%d)", uint8(v))
 }
 
-// Len is the length of a vector.
-func (c Counts) Len(v Vector) uint64 {
+// length is the length of v in a key.
+func (v Vector) length(c groth16.Counts) uint64 {
 	return [vectors]uint64{c.IC, c.H, c.L, c.A, c.B, c.B}[v]
 }

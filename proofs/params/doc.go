@@ -8,8 +8,8 @@
 //
 // A proving key is a stream of points that can be far larger than memory
 // (60.8 GB for 32 GiB WindowPoSt). Everything that produces one, a setup or a
-// .params file, pushes it into a Sink; everything that holds one, a .params
-// writer, a raw cache writer or memory, is a Sink.
+// .params file, pushes it into a groth16.Sink; everything that holds one, a
+// .params writer, a raw cache writer or memory, is such a sink.
 //
 // The package opens no files: it works on io.Reader, io.Writer and byte
 // slices. Spec sections 8.1 to 8.4.

@@ -31,7 +31,7 @@ func TestGoldenVK(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		vk, err := params.ParseVK(b, params.CountsOf(s))
+		vk, err := params.ParseVK(b, s)
 		if err != nil {
 			t.Errorf("%s: %v", s, err)
 			continue
@@ -72,7 +72,7 @@ func TestGoldenParams(t *testing.T) {
 func TestParamsRoundTrip(t *testing.T) {
 	key := fakeKey(tiny)
 	b := paramsFile(t, key)
-	if got, want := uint64(len(b)), params.CountsOf(tiny).ParamsBytes(); got != want {
+	if got, want := uint64(len(b)), params.ParamsBytes(tiny); got != want {
 		t.Fatalf("%d bytes, want %d", got, want)
 	}
 	got, err := readParams(b, tiny)
@@ -85,7 +85,7 @@ func TestParamsRoundTrip(t *testing.T) {
 	var progress []uint64
 	var m params.Memory
 	err = params.Copy(&m, iotest.OneByteReader(bytes.NewReader(b)), params.CopyConfig{
-		Counts: params.CountsOf(tiny), Workers: 3,
+		Setup: tiny, Workers: 3,
 		Progress: func(n uint64) { progress = append(progress, n) },
 	})
 	if err != nil || !reflect.DeepEqual(m.Key(), key) {
@@ -97,13 +97,16 @@ func TestParamsRoundTrip(t *testing.T) {
 }
 
 // Where the vectors of the tiny key's .params begin, counts excluded.
-func offsets(c params.Counts) map[string]int {
-	at := int(c.VKBytes())
+func offsets(c groth16.Counts) map[string]int {
+	at := int(params.VKBytes(tiny))
 	out := map[string]int{"ic": 868}
-	for _, v := range []params.Vector{params.VectorH, params.VectorL, params.VectorA, params.VectorB1, params.VectorB2} {
+	for _, v := range []struct {
+		name string
+		len  uint64
+	}{{"h", c.H}, {"l", c.L}, {"a", c.A}, {"b_g1", c.B}, {"b_g2", c.B}} {
 		at += 4
-		out[v.String()] = at
-		at += int(c.Len(v)) * 96
+		out[v.name] = at
+		at += int(v.len) * 96
 	}
 	return out
 }
@@ -163,10 +166,10 @@ func TestParamsRefused(t *testing.T) {
 	broken := errors.New("disk on fire")
 	var m params.Memory
 	src := iotest.TimeoutReader(bytes.NewReader(whole))
-	if err := params.Copy(&m, src, params.CopyConfig{Counts: params.CountsOf(tiny)}); !errors.Is(err, iotest.ErrTimeout) {
+	if err := params.Copy(&m, src, params.CopyConfig{Setup: tiny}); !errors.Is(err, iotest.ErrTimeout) {
 		t.Errorf("failing source: %v", err)
 	}
-	if err := params.Copy(failingSink{broken}, bytes.NewReader(whole), params.CopyConfig{Counts: params.CountsOf(tiny)}); !errors.Is(err, broken) {
+	if err := params.Copy(failingSink{broken}, bytes.NewReader(whole), params.CopyConfig{Setup: tiny}); !errors.Is(err, broken) {
 		t.Errorf("failing sink: %v", err)
 	}
 }
@@ -174,19 +177,19 @@ func TestParamsRefused(t *testing.T) {
 // failingSink fails at the first point.
 type failingSink struct{ err error }
 
-func (f failingSink) Begin(*groth16.VerifyingKey, params.Counts) error { return nil }
-func (f failingSink) G1([]bls.G1Affine) error                          { return f.err }
-func (f failingSink) G2([]bls.G2Affine) error                          { return f.err }
-func (f failingSink) End() error                                       { return f.err }
+func (f failingSink) Begin(*groth16.VerifyingKey, groth16.Counts) error { return nil }
+func (f failingSink) G1([]bls.G1Affine) error                           { return f.err }
+func (f failingSink) G2([]bls.G2Affine) error                           { return f.err }
+func (f failingSink) End() error                                        { return f.err }
 
 // All sinks refuse keys that are not what was announced.
 func TestSinkOrder(t *testing.T) {
 	key := fakeKey(tiny)
 	counts := params.CountsOf(tiny)
-	for name, open := range map[string]func() params.Sink{
-		"memory": func() params.Sink { return new(params.Memory) },
-		"params": func() params.Sink { return params.NewWriter(new(bytes.Buffer)) },
-		"raw":    func() params.Sink { return params.NewRawWriter(new(memFile), tiny) },
+	for name, open := range map[string]func() groth16.Sink{
+		"memory": func() groth16.Sink { return new(params.Memory) },
+		"params": func() groth16.Sink { return params.NewWriter(new(bytes.Buffer)) },
+		"raw":    func() groth16.Sink { return params.NewRawWriter(new(memFile), tiny) },
 	} {
 		t.Run(name, func(t *testing.T) {
 			if err := open().G1(key.H[:1]); err == nil {

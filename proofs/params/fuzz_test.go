@@ -17,9 +17,8 @@ func FuzzParseVK(f *testing.F) {
 	}
 	f.Add(vk)
 	f.Add(vk[:868])
-	counts := params.CountsOf(tiny)
 	f.Fuzz(func(t *testing.T, b []byte) {
-		vk, err := params.ParseVK(b, counts)
+		vk, err := params.ParseVK(b, tiny)
 		if err != nil {
 			return
 		}

@@ -57,7 +57,7 @@ func paramsFile(t testing.TB, key *groth16.ProvingKey) []byte {
 
 func readParams(b []byte, s post.Setup) (*groth16.ProvingKey, error) {
 	var m params.Memory
-	if err := params.Copy(&m, bytes.NewReader(b), params.CopyConfig{Counts: params.CountsOf(s), Workers: 2}); err != nil {
+	if err := params.Copy(&m, bytes.NewReader(b), params.CopyConfig{Setup: s, Workers: 2}); err != nil {
 		return nil, err
 	}
 	return m.Key(), nil
@@ -85,7 +85,7 @@ func rawFile(t testing.TB, key *groth16.ProvingKey, s post.Setup) []byte {
 	if err := params.Push(w, key); err != nil {
 		t.Fatal(err)
 	}
-	if err := w.Finish(params.Digest{1, 2, 3}, params.CountsOf(s).ParamsBytes()); err != nil {
+	if err := w.Finish(params.Digest{1, 2, 3}, params.ParamsBytes(s)); err != nil {
 		t.Fatal(err)
 	}
 	return f.b

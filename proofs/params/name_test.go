@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"testing"
 
+	"wdpost/proofs/groth16"
 	"wdpost/proofs/params"
 	"wdpost/proofs/post"
 )
@@ -80,13 +81,13 @@ func TestCounts(t *testing.T) {
 		{post.Setup{SectorSize: 32 * kib, Challenges: 1, Sectors: 1}, 3, 4096, 2241, 1697, 1637, 1156, 1243800},
 	} {
 		got := params.CountsOf(c.setup)
-		if want := (params.Counts{IC: c.ic, H: c.m - 1, L: c.l, A: c.a, B: c.b}); got != want {
+		if want := (groth16.Counts{IC: c.ic, H: c.m - 1, L: c.l, A: c.a, B: c.b}); got != want {
 			t.Errorf("%s: %+v, want %+v", c.setup, got, want)
 		}
-		if got.VKBytes() != c.vkBytes || got.ParamsBytes() != c.params {
-			t.Errorf("%s: .vk %d and .params %d bytes, want %d and %d", c.setup, got.VKBytes(), got.ParamsBytes(), c.vkBytes, c.params)
+		if params.VKBytes(c.setup) != c.vkBytes || params.ParamsBytes(c.setup) != c.params {
+			t.Errorf("%s: .vk %d and .params %d bytes, want %d and %d", c.setup, params.VKBytes(c.setup), params.ParamsBytes(c.setup), c.vkBytes, c.params)
 		}
-		if raw := got.RawBytes(); raw < c.params || raw > c.params+9<<16 {
+		if raw := params.RawBytes(c.setup); raw < c.params || raw > c.params+9<<16 {
 			t.Errorf("%s: raw cache of %d bytes for .params of %d", c.setup, raw, c.params)
 		}
 	}

@@ -11,6 +11,7 @@ import (
 	bls "github.com/consensys/gnark-crypto/ecc/bls12-381"
 	"github.com/consensys/gnark-crypto/ecc/bls12-381/fp"
 
+	"wdpost/proofs/groth16"
 	"wdpost/proofs/post"
 )
 
@@ -103,21 +104,21 @@ func sectionElement(i int) uint64 {
 }
 
 // planRaw lays out the sections of a key and returns the file size.
-func planRaw(counts Counts) (table [rawSections]rawSection, fileBytes uint64) {
+func planRaw(counts groth16.Counts) (table [rawSections]rawSection, fileBytes uint64) {
 	at := uint64(rawAlign)
 	for i := range table {
 		table[i] = rawSection{offset: at, count: 1}
 		if i > 0 {
-			table[i].count = counts.Len(Vector(i - 1))
+			table[i].count = Vector(i - 1).length(counts)
 		}
 		at = alignUp(at + table[i].count*sectionElement(i))
 	}
 	return table, at
 }
 
-// RawBytes is the size of the raw cache of a key.
-func (c Counts) RawBytes() uint64 {
-	_, size := planRaw(c)
+// RawBytes is the size of the raw cache of a circuit.
+func RawBytes(s post.Setup) uint64 {
+	_, size := planRaw(CountsOf(s))
 	return size
 }
 

@@ -15,8 +15,8 @@ import (
 func TestRawRoundTrip(t *testing.T) {
 	key := fakeKey(tiny)
 	b := rawFile(t, key, tiny)
-	if uint64(len(b)) != params.CountsOf(tiny).RawBytes() {
-		t.Errorf("%d bytes, announced %d", len(b), params.CountsOf(tiny).RawBytes())
+	if uint64(len(b)) != params.RawBytes(tiny) {
+		t.Errorf("%d bytes, announced %d", len(b), params.RawBytes(tiny))
 	}
 	raw, err := params.OpenRaw(b, tiny)
 	if err != nil {

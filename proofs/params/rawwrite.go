@@ -13,7 +13,7 @@ import (
 	"wdpost/proofs/post"
 )
 
-// RawWriter is a Sink that writes a raw cache. Its header is written last, by
+// RawWriter is a groth16.Sink that writes a raw cache. Its header is written last, by
 // Finish: before that the file cannot be taken for a cache.
 type RawWriter struct {
 	w      RawFile
@@ -37,7 +37,7 @@ func NewRawWriter(w RawFile, s post.Setup) *RawWriter {
 }
 
 // Begin leaves room for the header and writes the verifying key.
-func (w *RawWriter) Begin(vk *groth16.VerifyingKey, counts Counts) error {
+func (w *RawWriter) Begin(vk *groth16.VerifyingKey, counts groth16.Counts) error {
 	if want := CountsOf(w.setup); counts != want {
 		return fmt.Errorf("write raw cache: %w: %+v, the circuit has %+v", ErrCount, counts, want)
 	}

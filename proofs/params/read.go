@@ -8,16 +8,19 @@ import (
 	"sync"
 
 	bls "github.com/consensys/gnark-crypto/ecc/bls12-381"
+
+	"wdpost/proofs/groth16"
+	"wdpost/proofs/post"
 )
 
 // CopyConfig says how Copy reads a .params file.
 type CopyConfig struct {
-	// Counts are those of the circuit; a file with others is refused.
-	Counts Counts
+	// Setup is the circuit that the key must fit.
+	Setup post.Setup
 	// Workers is the number of goroutines that decode points; at least 1.
 	Workers int
 	// Progress, if set, is called after each piece with the number of points
-	// done of Counts.Points().
+	// done of CountsOf(Setup).Points().
 	Progress func(points uint64)
 }
 
@@ -26,19 +29,20 @@ type CopyConfig struct {
 // their subgroup. (Whether the other points are the right ones is a matter of
 // the file's digest.) src must end with the key. Memory use does not depend on
 // the size of the key.
-func Copy(dst Sink, src io.Reader, cfg CopyConfig) error {
-	head := make([]byte, cfg.Counts.VKBytes())
+func Copy(dst groth16.Sink, src io.Reader, cfg CopyConfig) error {
+	head := make([]byte, VKBytes(cfg.Setup))
 	if err := readFull(src, head, "verifying key"); err != nil {
 		return err
 	}
-	vk, err := ParseVK(head, cfg.Counts)
+	vk, err := ParseVK(head, cfg.Setup)
 	if err != nil {
 		return err
 	}
-	if err := dst.Begin(vk, cfg.Counts); err != nil {
+	counts := CountsOf(cfg.Setup)
+	if err := dst.Begin(vk, counts); err != nil {
 		return err
 	}
-	c := newCopier(dst, cfg)
+	c := newCopier(dst, cfg, counts)
 	pieces, stop := c.readAhead(src)
 	defer stop()
 	for p := range pieces {
@@ -64,18 +68,19 @@ type piece struct {
 
 // copier decodes pieces while the next ones are being read.
 type copier struct {
-	dst  Sink
-	cfg  CopyConfig
-	done uint64
-	free chan []byte // buffers to read into
-	g1   []bls.G1Affine
-	g2   []bls.G2Affine
+	dst    groth16.Sink
+	cfg    CopyConfig
+	counts groth16.Counts
+	done   uint64
+	free   chan []byte // buffers to read into
+	g1     []bls.G1Affine
+	g2     []bls.G2Affine
 }
 
-func newCopier(dst Sink, cfg CopyConfig) *copier {
+func newCopier(dst groth16.Sink, cfg CopyConfig, counts groth16.Counts) *copier {
 	const buffers = 3
 	c := &copier{
-		dst: dst, cfg: cfg,
+		dst: dst, cfg: cfg, counts: counts,
 		free: make(chan []byte, buffers),
 		g1:   make([]bls.G1Affine, pieceSize),
 		g2:   make([]bls.G2Affine, pieceSize/2),
@@ -122,7 +127,7 @@ func (c *copier) readVector(src io.Reader, v Vector, emit func(piece) bool, quit
 	if err := readFull(src, prefix[:], v.String()); err != nil {
 		return emit(piece{err: err})
 	}
-	want := c.cfg.Counts.Len(v)
+	want := v.length(c.counts)
 	if have := uint64(binary.BigEndian.Uint32(prefix[:])); have != want {
 		return emit(piece{err: fmt.Errorf("proving key: %s: %w: %d points, the circuit needs %d", v, ErrCount, have, want)})
 	}

@@ -8,25 +8,13 @@ import (
 	"wdpost/proofs/groth16"
 )
 
-// Sink receives a proving key piece by piece, in the order of a .params file:
-// Begin once, then the points of h, l, a, b_g1 (G1) and b_g2 (G2) in pieces of
-// any size, then End. Begin announces the lengths, End fails unless exactly
-// that many points came. The slices are the caller's again on return. After an
-// error the key is worthless and the Sink must not be used further.
-type Sink interface {
-	Begin(vk *groth16.VerifyingKey, counts Counts) error
-	G1(points []bls.G1Affine) error
-	G2(points []bls.G2Affine) error
-	End() error
-}
-
 // pieceSize is the number of points that move through a Sink at a time where
 // this package decides it: 3 MB of G1, enough to keep many cores busy.
 const pieceSize = 1 << 15
 
 // Push feeds a key that is wholly in memory or mapped to a Sink.
-func Push(dst Sink, key *groth16.ProvingKey) error {
-	counts := Counts{
+func Push(dst groth16.Sink, key *groth16.ProvingKey) error {
+	counts := groth16.Counts{
 		IC: uint64(len(key.VK.IC)), H: uint64(len(key.H)), L: uint64(len(key.L)),
 		A: uint64(len(key.A)), B: uint64(len(key.B1)),
 	}
@@ -55,12 +43,12 @@ func Push(dst Sink, key *groth16.ProvingKey) error {
 // cursor follows a key through a Sink: which vector the next point belongs to
 // and how many of its points are still to come. The zero value has no key.
 type cursor struct {
-	counts Counts
+	counts groth16.Counts
 	vector Vector // VectorIC before Begin
 	left   uint64 // points missing of vector
 }
 
-func (c *cursor) begin(vk *groth16.VerifyingKey, counts Counts) error {
+func (c *cursor) begin(vk *groth16.VerifyingKey, counts groth16.Counts) error {
 	if c.vector != VectorIC {
 		return fmt.Errorf("proving key: begun twice")
 	}
@@ -76,7 +64,7 @@ func (c *cursor) begin(vk *groth16.VerifyingKey, counts Counts) error {
 func (c *cursor) enter() (v Vector, ok bool) {
 	for c.left == 0 && c.vector < VectorB2 {
 		c.vector++
-		c.left = c.counts.Len(c.vector)
+		c.left = c.vector.length(c.counts)
 	}
 	return c.vector, c.left > 0
 }
@@ -104,14 +92,14 @@ func (c *cursor) end() error {
 	return nil
 }
 
-// Memory is a Sink that keeps the key in memory.
+// Memory is a groth16.Sink that keeps the key in memory.
 type Memory struct {
 	at  cursor
 	key groth16.ProvingKey
 }
 
 // Begin makes room for the whole key.
-func (m *Memory) Begin(vk *groth16.VerifyingKey, counts Counts) error {
+func (m *Memory) Begin(vk *groth16.VerifyingKey, counts groth16.Counts) error {
 	if err := m.at.begin(vk, counts); err != nil {
 		return err
 	}

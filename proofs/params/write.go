@@ -10,7 +10,7 @@ import (
 	"wdpost/proofs/groth16"
 )
 
-// Writer is a Sink that writes a .params file: the verifying key, then h, l,
+// Writer is a groth16.Sink that writes a .params file: the verifying key, then h, l,
 // a, b_g1 and b_g2, each after its count. Spec section 8.2.
 type Writer struct {
 	w      io.Writer
@@ -23,7 +23,7 @@ type Writer struct {
 func NewWriter(w io.Writer) *Writer { return &Writer{w: w} }
 
 // Begin writes the verifying key.
-func (w *Writer) Begin(vk *groth16.VerifyingKey, counts Counts) error {
+func (w *Writer) Begin(vk *groth16.VerifyingKey, counts groth16.Counts) error {
 	if err := w.at.begin(vk, counts); err != nil {
 		return err
 	}
@@ -84,7 +84,7 @@ func (w *Writer) openVectors() {
 	v, _ := w.at.enter()
 	for w.opened < v {
 		w.opened++
-		w.buf = binary.BigEndian.AppendUint32(w.buf, uint32(w.at.counts.Len(w.opened)))
+		w.buf = binary.BigEndian.AppendUint32(w.buf, uint32(w.opened.length(w.at.counts)))
 	}
 }
 
