@@ -23,8 +23,15 @@ func CountsOf(s post.Setup) groth16.Counts {
 	sectors, challenges := uint64(s.Sectors), uint64(s.Challenges)
 	inputs := 1 + uint64(s.PublicInputs())
 	perChallenge := func(fixed, arity8, arity2 uint64) uint64 {
-		n8, n2 := shapeOf(s).levels()
-		return fixed + arity8*uint64(n8) + arity2*uint64(n2)
+		sum := fixed
+		for _, arity := range shapeOf(s).Levels() {
+			if arity == 8 {
+				sum += arity8
+			} else {
+				sum += arity2
+			}
+		}
+		return sum
 	}
 	constraints := sectors * (313 + challenges*perChallenge(2, 530, 314))
 	return groth16.Counts{

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 
+	"wdpost/proofs/merkle"
 	"wdpost/proofs/post"
 )
 
@@ -24,10 +25,18 @@ const (
 // but are not the same key unless they come from the same setup ceremony.
 // Spec section 8.3.
 func CacheID(s post.Setup) string {
-	shape := shapeOf(s)
 	sum := sha256.Sum256([]byte(s.String()))
-	return fmt.Sprintf("v28-proof-of-spacetime-fallback-merkletree-poseidon_hasher-8-%d-%d-%s",
-		shape.sub, shape.top, hex.EncodeToString(sum[:]))
+	return fmt.Sprintf("v28-proof-of-spacetime-fallback-merkletree-poseidon_hasher-%s-%s",
+		shapeOf(s), hex.EncodeToString(sum[:]))
+}
+
+// shapeOf panics on a setup that is not valid (see post.Setup.Validate).
+func shapeOf(s post.Setup) merkle.Shape {
+	shape, err := merkle.ShapeOf(s.SectorSize)
+	if err != nil {
+		panic("params: invalid setup: " + err.Error())
+	}
+	return shape
 }
 
 // Meta is the content of the .meta file: {"sector_size":S}.
