@@ -1,3 +1,16 @@
 // Package groth16 is the Groth16 proof system over BLS12-381 in the dialect of
-// bellperson: keys, setup, prove, verify and batch verify.
+// bellperson 0.27: keys, setup, prove, verify and batch verify. Keys and proofs
+// are interchangeable with those of rust-fil-proofs.
+//
+// The package proves systems of identical blocks (see Circuit): one block is
+// all it ever holds of the constraints, and the witness is made block by block
+// while it is consumed, so that memory follows the size of the FFT domain and
+// not the number of constraint terms.
+//
+// Conventions. m is the FFT domain: the smallest power of two that holds all
+// constraints and one row for each input, the constant ONE included. G1 points
+// are 96 bytes in memory and on disk, G2 points 192. Field elements are in
+// Montgomery form in memory. Nothing here logs, opens files or keeps state.
+// "Spec" in comments is the project's description of the proof system,
+// section 7.
 package groth16
