@@ -1,0 +1,140 @@
+package merkle
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"sync"
+	"sync/atomic"
+
+	"github.com/consensys/gnark-crypto/ecc/bls12-381/fr"
+)
+
+// Builder makes tree files from replicas.
+type Builder struct {
+	Hasher  *Hasher
+	Layout  Layout
+	Workers int             // goroutines hashing; at least 1
+	Done    <-chan struct{} // stops the work when closed; may be nil
+}
+
+// File builds base tree number base of a replica and returns the content of
+// its file; the last 32 bytes are the root. Memory use is that of the content
+// and one segment for each worker. The error is a *FileError for the replica,
+// or ErrCancelled.
+func (b Builder) File(replica io.ReaderAt, base int) ([]byte, error) {
+	l := b.Layout
+	row := make([]fr.Element, 1<<(arityBits*(l.Height-l.Discard-1)))
+	err := b.parallel(len(row), func() func(int) error {
+		buf := make([]byte, l.segmentLeaves()*NodeSize)
+		segment := make([]fr.Element, l.segmentLeaves())
+		start := int64(base) * int64(l.BaseLeaves()) * NodeSize
+		return func(i int) error {
+			offset := start + int64(i)*int64(len(buf))
+			if n, err := replica.ReadAt(buf, offset); n < len(buf) {
+				if err == nil || errors.Is(err, io.EOF) {
+					err = fmt.Errorf("%w: got %d of %d bytes", ErrShort, n, len(buf))
+				}
+				return &FileError{File: ReplicaName, Offset: offset, Err: err}
+			}
+			if err := decodeNodes(segment, buf, ReplicaName, offset); err != nil {
+				return err
+			}
+			row[i] = b.Hasher.climb(segment, l.Discard+1)[0]
+			return nil
+		}
+	})
+	if err != nil {
+		return nil, err
+	}
+	return b.upper(row)
+}
+
+// upper hashes the lowest row of the file up to the root and returns all rows.
+func (b Builder) upper(row []fr.Element) ([]byte, error) {
+	content := appendNodes(make([]byte, 0, b.Layout.FileSize()), row)
+	for len(row) > 1 {
+		parents := make([]fr.Element, len(row)/baseArity)
+		err := b.parallel(len(parents), func() func(int) error {
+			return func(i int) error {
+				parents[i] = b.Hasher.Hash(row[baseArity*i : baseArity*(i+1)])
+				return nil
+			}
+		})
+		if err != nil {
+			return nil, err
+		}
+		row = parents
+		content = appendNodes(content, row)
+	}
+	return content, nil
+}
+
+// parallel runs n pieces of work on the builder's workers. Each worker calls
+// start once and the function it returns for each piece. The first error ends
+// the work.
+func (b Builder) parallel(n int, start func() func(i int) error) error {
+	var (
+		wg    sync.WaitGroup
+		next  atomic.Int64
+		first atomic.Pointer[error]
+	)
+	for range max(1, min(b.Workers, n)) {
+		wg.Go(func() {
+			work := start()
+			for i := int(next.Add(1)) - 1; i < n; i = int(next.Add(1)) - 1 {
+				err := ErrCancelled
+				if !cancelled(b.Done) {
+					err = work(i)
+				}
+				if err != nil {
+					first.CompareAndSwap(nil, &err)
+					next.Store(int64(n))
+				}
+			}
+		})
+	}
+	wg.Wait()
+	if err := first.Load(); err != nil {
+		return *err
+	}
+	return nil
+}
+
+// appendNodes appends the bytes of nodes.
+func appendNodes(dst []byte, nodes []fr.Element) []byte {
+	for _, e := range nodes {
+		b := NodeBytes(e)
+		dst = append(dst, b[:]...)
+	}
+	return dst
+}
+
+// ZeroFile returns the content that every tree file of an all-zero replica has.
+// It is computed level by level: all nodes of a row are equal.
+func ZeroFile(h *Hasher, l Layout) []byte {
+	content := make([]byte, 0, l.FileSize())
+	var group [baseArity]fr.Element
+	for k := 1; k <= l.Height; k++ {
+		node := h.Hash(group[:])
+		for i := range group {
+			group[i] = node
+		}
+		if k <= l.Discard {
+			continue
+		}
+		b := NodeBytes(node)
+		for range uint64(1) << (arityBits * (l.Height - k)) {
+			content = append(content, b[:]...)
+		}
+	}
+	return content
+}
+
+// FileRoot returns the root of a base tree from the content of its file.
+func FileRoot(content []byte) (fr.Element, error) {
+	if len(content) < NodeSize {
+		return fr.Element{}, ErrShort
+	}
+	return Node([NodeSize]byte(content[len(content)-NodeSize:]))
+}
