@@ -134,7 +134,7 @@ func TestAssembleWrongReads(t *testing.T) {
 		t.Errorf("short read: %v", err)
 	}
 	files.Replica = lyingFile{bytes.NewReader(replica[:100]), 2048}
-	if _, err := tree.Prove(files, 0); !errors.Is(err, merkle.ErrShort) {
+	if _, err := tree.Prove(files, 0, nil); !errors.Is(err, merkle.ErrShort) {
 		t.Errorf("replica that shrank: %v", err)
 	}
 }
@@ -161,7 +161,7 @@ func TestVerifyRefuses(t *testing.T) {
 		"sub sibling":     func(p *merkle.Proof) { p.Path[2].Siblings[6].SetUint64(5) },
 		"top sibling":     func(p *merkle.Proof) { p.Path[3].Siblings[0].SetUint64(5) },
 	} {
-		p, err := tree.Prove(files, leaf)
+		p, err := tree.Prove(files, leaf, nil)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -218,7 +218,7 @@ func FuzzAssemble(f *testing.F) {
 			return
 		}
 		c := uint64(leaf) % s.Leaves()
-		p, err := tree.Prove(files, c)
+		p, err := tree.Prove(files, c, nil)
 		if err != nil {
 			return
 		}

@@ -89,11 +89,18 @@ func Open(h *Hasher, s Shape, f Files) (*Tree, error) {
 }
 
 // Prove reads and assembles the inclusion proof of one leaf. It may run many
-// times at once for the same tree.
-func (t *Tree) Prove(f Files, challenge uint64) (Proof, error) {
+// times at once for the same tree. It stops with ErrCancelled between reads
+// when done closes; done may be nil.
+func (t *Tree) Prove(f Files, challenge uint64, done <-chan struct{}) (Proof, error) {
+	if challenge >= t.layout.Leaves() {
+		return Proof{}, fmt.Errorf("challenge %d in a sector of %d leaves", challenge, t.layout.Leaves())
+	}
 	plan := t.layout.Plan(challenge)
 	data := make([][]byte, len(plan))
 	for i, r := range plan {
+		if cancelled(done) {
+			return Proof{}, ErrCancelled
+		}
 		var err error
 		if data[i], err = f.Read(t.layout.Shape, r); err != nil {
 			return Proof{}, err

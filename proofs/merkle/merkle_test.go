@@ -184,7 +184,7 @@ func proveAll(t *testing.T, h *merkle.Hasher, tree *merkle.Tree, files merkle.Fi
 	}
 	var out []merkle.Proof
 	for c := uint64(0); c < s.Leaves(); c += step {
-		p, err := tree.Prove(files, c)
+		p, err := tree.Prove(files, c, nil)
 		if err != nil {
 			t.Fatalf("leaf %d: %v", c, err)
 		}
@@ -254,7 +254,7 @@ func TestZeroTrees(t *testing.T) {
 			t.Errorf("%d: root %s", c.size, got)
 		}
 		for _, leaf := range []uint64{0, s.Leaves() / 3, s.Leaves() - 1} {
-			p, err := tree.Prove(files, leaf)
+			p, err := tree.Prove(files, leaf, nil)
 			if err == nil {
 				err = p.Verify(h, s, leaf)
 			}
