@@ -1,0 +1,254 @@
+// Package mysql keeps the queue in MySQL 8, MariaDB 10.6 or later, or a
+// cluster that speaks their protocol (Galera, TiDB), so that several masters
+// can share it.
+//
+// Nothing depends on gap locks (transactions are READ COMMITTED), on the order
+// of generated numbers, or on a lock being seen by another node: each change
+// names the state it expects, and a transaction that loses a conflict is run
+// again.
+package mysql
+
+import (
+	"context"
+	"database/sql"
+	"embed"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"math/rand/v2"
+	"strconv"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/go-sql-driver/mysql"
+	"github.com/pressly/goose/v3"
+
+	"wdpost/internal/queue"
+	"wdpost/internal/queue/internal/migrate"
+	"wdpost/internal/queue/internal/sqlstore"
+)
+
+//go:embed migrations/*.sql
+var migrations embed.FS
+
+// Config is a database and the size of its connection pool.
+type Config struct {
+	URL            string        // see ParseURL
+	MinConnections int           // opened at the start; default 3
+	MaxConnections int           // default 20
+	IdleTimeout    time.Duration // an idle connection older than this is closed; default 10 min
+}
+
+// attempts bounds how often one transaction is run when it loses conflicts.
+const attempts = 8
+
+// DB is a queue.Store in a MySQL-compatible database.
+type DB struct {
+	sqlstore.Store
+	pool *sql.DB
+	name string // user@address/database, for messages
+	plan migrate.Plan
+	// skipLocked says whether the server knows SKIP LOCKED; it is asked for on
+	// the first connection, since the server may be away when we start.
+	skipLocked atomic.Pointer[bool]
+}
+
+var _ queue.Store = (*DB)(nil)
+
+// Open connects and brings the database to the current version.
+func Open(ctx context.Context, cfg Config, log *slog.Logger) (*DB, error) {
+	db, err := OpenUnmigrated(cfg, log)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := db.Migrate(ctx); err != nil {
+		return nil, errors.Join(err, db.Close())
+	}
+	if err := db.warmUp(ctx, defaultTo(cfg.MinConnections, 3)); err != nil {
+		return nil, errors.Join(err, db.Close())
+	}
+	return db, nil
+}
+
+// warmUp opens n connections and leaves them idle in the pool.
+func (db *DB) warmUp(ctx context.Context, n int) error {
+	var open []*sql.Conn
+	defer func() {
+		for _, c := range open {
+			_ = c.Close() // back to the pool
+		}
+	}()
+	for range min(n, db.pool.Stats().MaxOpenConnections) {
+		c, err := db.pool.Conn(ctx)
+		if err != nil {
+			return db.explain(err)
+		}
+		open = append(open, c)
+	}
+	return nil
+}
+
+// OpenUnmigrated prepares the pool without connecting.
+func OpenUnmigrated(cfg Config, log *slog.Logger) (*DB, error) {
+	dsn, err := ParseURL(cfg.URL)
+	if err != nil {
+		return nil, err
+	}
+	connector, err := mysql.NewConnector(dsn)
+	if err != nil {
+		return nil, fmt.Errorf("database url: %w", err)
+	}
+	pool := sql.OpenDB(connector)
+	pool.SetMaxOpenConns(defaultTo(cfg.MaxConnections, 20))
+	pool.SetMaxIdleConns(defaultTo(cfg.MaxConnections, 20))
+	pool.SetConnMaxIdleTime(defaultTo(cfg.IdleTimeout, 10*time.Minute))
+	files, err := fs.Sub(migrations, "migrations")
+	if err != nil {
+		return nil, errors.Join(err, pool.Close())
+	}
+	db := &DB{
+		pool: pool, name: fmt.Sprintf("%s@%s/%s", dsn.User, dsn.Addr, dsn.DBName),
+		plan: migrate.Plan{Dialect: goose.DialectMySQL, DB: pool, Files: files, Log: log},
+	}
+	db.Store = sqlstore.Store{Run: db, Dialect: sqlstore.Dialect{
+		ClaimTable: "tasks FORCE INDEX (tasks_claim)",
+		ClaimLock:  " FOR UPDATE SKIP LOCKED",
+		RowLock:    " FOR UPDATE",
+		Duplicate:  func(err error) bool { return code(err) == errDuplicateKey },
+	}}
+	return db, nil
+}
+
+// defaultTo returns v, or d when v is zero or less.
+func defaultTo[T int | time.Duration](v, d T) T {
+	if v > 0 {
+		return v
+	}
+	return d
+}
+
+// migrateLock serialises the migrations of masters that start together.
+const migrateLock = "wdpost-migrate"
+
+// Migrate brings the database to the version this program needs.
+func (db *DB) Migrate(ctx context.Context) (version int64, err error) {
+	conn, err := db.pool.Conn(ctx)
+	if err != nil {
+		return 0, db.explain(err)
+	}
+	defer conn.Close()
+	// A server without named locks across its nodes (Galera) may refuse this;
+	// then the loser of a race fails, and finds the work done when it retries.
+	var got sql.NullInt64
+	if err := conn.QueryRowContext(ctx, `SELECT GET_LOCK(?, 60)`, migrateLock).Scan(&got); err == nil && got.Int64 == 1 {
+		defer conn.ExecContext(context.WithoutCancel(ctx), `DO RELEASE_LOCK(?)`, migrateLock)
+	}
+	version, err = db.plan.Up(ctx)
+	return version, db.explain(err)
+}
+
+// MigrateDown undoes migrations above the version. Tasks are kept.
+func (db *DB) MigrateDown(ctx context.Context, version int64) (int64, error) {
+	version, err := db.plan.DownTo(ctx, version)
+	return version, db.explain(err)
+}
+
+// Version returns the database's version and the one this program needs.
+func (db *DB) Version(ctx context.Context) (have, need int64, err error) {
+	have, need, err = db.plan.Version(ctx)
+	return have, need, db.explain(err)
+}
+
+// Now implements queue.Store with the database's clock.
+func (db *DB) Now(ctx context.Context) (time.Time, error) {
+	var text string
+	err := db.pool.QueryRowContext(ctx, `SELECT CAST(UNIX_TIMESTAMP(NOW(6)) AS CHAR)`).Scan(&text)
+	if err != nil {
+		return time.Time{}, db.explain(err)
+	}
+	seconds, err := strconv.ParseFloat(text, 64)
+	if err != nil {
+		return time.Time{}, fmt.Errorf("database %s: clock %q: %w", db.name, text, err)
+	}
+	return time.UnixMicro(int64(seconds * 1e6)), nil
+}
+
+// Close closes all connections.
+func (db *DB) Close() error { return db.pool.Close() }
+
+// Read implements sqlstore.Runner. A statement that met a broken connection is
+// tried once more by database/sql; other failures are the caller's to retry.
+func (db *DB) Read(ctx context.Context, fn func(context.Context, sqlstore.Querier) error) error {
+	return db.explain(fn(ctx, db.pool))
+}
+
+// Write implements sqlstore.Runner.
+func (db *DB) Write(ctx context.Context, fn func(context.Context, sqlstore.Querier) error) error {
+	if err := db.learnServer(ctx); err != nil {
+		return db.explain(err)
+	}
+	for try := 1; ; try++ {
+		err := db.transact(ctx, fn)
+		if err == nil || !conflict(err) || try == attempts {
+			return db.explain(err)
+		}
+		pause := time.Duration(rand.Int64N(int64(5 * time.Millisecond << min(try, 5))))
+		select {
+		case <-time.After(pause):
+		case <-ctx.Done():
+			return db.explain(ctx.Err())
+		}
+	}
+}
+
+// transact runs fn once in a transaction.
+func (db *DB) transact(ctx context.Context, fn func(context.Context, sqlstore.Querier) error) error {
+	tx, err := db.pool.BeginTx(ctx, &sql.TxOptions{Isolation: sql.LevelReadCommitted})
+	if err != nil {
+		return err
+	}
+	var q sqlstore.Querier = tx
+	if !*db.skipLocked.Load() {
+		q = withoutSkipLocked{tx}
+	}
+	if err := fn(ctx, q); err != nil {
+		_ = tx.Rollback() // a broken connection rolls back by itself
+		return err
+	}
+	return tx.Commit()
+}
+
+// learnServer asks once whether the server can pass over locked rows. One that
+// cannot (TiDB, MariaDB before 10.6) still claims correctly, by the guarded
+// UPDATE, with more conflicts.
+func (db *DB) learnServer(ctx context.Context) error {
+	if db.skipLocked.Load() != nil {
+		return nil
+	}
+	tx, err := db.pool.BeginTx(ctx, nil)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = tx.Rollback() }() // nothing was changed
+	var id string
+	err = tx.QueryRowContext(ctx, `SELECT id FROM tasks WHERE id = '' FOR UPDATE SKIP LOCKED`).Scan(&id)
+	known := true
+	switch {
+	case err == nil, errors.Is(err, sql.ErrNoRows):
+	case code(err) == errSyntax, code(err) == errNotSupported:
+		known = false
+	default:
+		return err
+	}
+	db.skipLocked.Store(&known)
+	return nil
+}
+
+// withoutSkipLocked strips the clause for servers that do not know it.
+type withoutSkipLocked struct{ *sql.Tx }
+
+func (q withoutSkipLocked) QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row {
+	return q.Tx.QueryRowContext(ctx, strings.TrimSuffix(query, " FOR UPDATE SKIP LOCKED"), args...)
+}

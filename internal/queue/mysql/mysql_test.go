@@ -1,0 +1,252 @@
+package mysql_test
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"strings"
+	"sync/atomic"
+	"testing"
+
+	"wdpost/internal/queue"
+	"wdpost/internal/queue/mysql"
+	"wdpost/internal/queue/queuetest"
+	"wdpost/internal/task"
+)
+
+var quiet = slog.New(slog.DiscardHandler)
+
+// server is the url of the server under test; noServer says why there is none.
+var (
+	server   string
+	noServer error
+	private  *queuetest.MariaDB
+)
+
+func TestMain(m *testing.M) {
+	code, err := run(m)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		code = 1
+	}
+	os.Exit(code)
+}
+
+// run uses the server of the environment, or a private one if it can.
+func run(m *testing.M) (int, error) {
+	if server = os.Getenv(queuetest.EnvDSN); server == "" {
+		dir, err := os.MkdirTemp("", "wdpost-mariadb")
+		if err != nil {
+			return 1, err
+		}
+		defer os.RemoveAll(dir)
+		switch private, err = queuetest.StartMariaDB(dir); {
+		case errors.Is(err, queuetest.ErrNoMariaDB):
+			noServer = err
+		case err != nil:
+			return 1, err
+		default:
+			defer private.Kill()
+			server = private.URL("")
+		}
+	}
+	return m.Run(), nil
+}
+
+var databases atomic.Int64
+
+// fresh creates an empty database and returns its url.
+func fresh(t *testing.T) (string, func(query string)) {
+	t.Helper()
+	if server == "" {
+		t.Skipf("%v, and %s is not set", noServer, queuetest.EnvDSN)
+	}
+	url, plain := queuetest.Database(t, server, fmt.Sprintf("wdpost_test_%d_%d", os.Getpid(), databases.Add(1)))
+	return url, func(query string) {
+		t.Helper()
+		if _, err := plain.Exec(query); err != nil {
+			t.Fatalf("%s: %v", query, err)
+		}
+	}
+}
+
+func open(t *testing.T, url string) *mysql.DB {
+	t.Helper()
+	db, err := mysql.Open(t.Context(), mysql.Config{URL: url, MaxConnections: 8}, quiet)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := db.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return db
+}
+
+func TestConformance(t *testing.T) {
+	queuetest.Exercise(t, func(t *testing.T) (queue.Store, func() queue.Store) {
+		url, _ := fresh(t)
+		return open(t, url), func() queue.Store { return open(t, url) }
+	})
+}
+
+// guide is the SQL of the operator's guide, as the operator types it.
+const guide = `
+CREATE TABLE IF NOT EXISTS tasks (
+    id CHAR(32) PRIMARY KEY NOT NULL,
+    in_body LONGBLOB NOT NULL,
+    created_at BIGINT NOT NULL,
+    started_at BIGINT DEFAULT NULL,
+    finished_at BIGINT DEFAULT NULL,
+    retry_count SMALLINT NOT NULL DEFAULT 0,
+    error_reason TEXT DEFAULT NULL,
+    out_body LONGBLOB DEFAULT NULL,
+    slave VARCHAR(100) DEFAULT NULL,
+    heartbeat_at BIGINT DEFAULT NULL
+) ENGINE = InnoDB CHARACTER SET = utf8mb4 COLLATE = utf8mb4_general_ci;
+CREATE TABLE IF NOT EXISTS tasks_archived (
+    id CHAR(32) PRIMARY KEY NOT NULL,
+    in_body LONGBLOB NOT NULL,
+    created_at BIGINT NOT NULL,
+    started_at BIGINT DEFAULT NULL,
+    finished_at BIGINT DEFAULT NULL,
+    retry_count SMALLINT NOT NULL DEFAULT 0,
+    error_reason TEXT DEFAULT NULL,
+    out_body LONGBLOB DEFAULT NULL,
+    slave VARCHAR(100) DEFAULT NULL,
+    heartbeat_at BIGINT DEFAULT NULL
+) ENGINE = InnoDB CHARACTER SET = utf8mb4 COLLATE = utf8mb4_general_ci;
+CREATE VIEW tasks_view AS
+SELECT id,
+    in_body,
+    FROM_UNIXTIME(created_at, '%Y-%m-%d %H:%i:%s') AS created_at,
+    FROM_UNIXTIME(started_at, '%Y-%m-%d %H:%i:%s') AS started_at,
+    FROM_UNIXTIME(finished_at, '%Y-%m-%d %H:%i:%s') AS finished_at,
+    retry_count,
+    error_reason,
+    out_body,
+    slave,
+    FROM_UNIXTIME(heartbeat_at, '%Y-%m-%d %H:%i:%s') AS heartbeat_at
+    FROM tasks;`
+
+// Tables made by hand from the guide, with rows of an older version in them.
+func TestMigrationsStartFromTheGuide(t *testing.T) {
+	url, exec := fresh(t)
+	exec(guide)
+	exec(`INSERT INTO tasks (id, in_body, created_at) VALUES ('old', 'q', 50)`)
+	exec(`INSERT INTO tasks_archived (id, in_body, created_at, started_at, finished_at, out_body) VALUES ('older', 'q', 1, 2, 3, 'a')`)
+	db := open(t, url)
+	ctx := t.Context()
+	if ts, err := db.List(ctx, queue.Filter{}); err != nil || len(ts) != 1 || ts[0].State != task.Ready || ts[0].NotAfter != queue.NoEnd {
+		t.Fatalf("tasks: %+v, %v", ts, err)
+	}
+	if got, err := db.Show(ctx, "older"); err != nil || got.State != task.Done || !got.Archived {
+		t.Fatalf("archive: %+v, %v", got, err)
+	}
+	exec(`INSERT INTO tasks (id, in_body, created_at) VALUES ('new', 'q', 51)`) // as before
+	exec(`SELECT finished_at FROM tasks_view WHERE id = 'new'`)
+	if v, err := db.MigrateDown(ctx, 0); err != nil || v != 0 {
+		t.Fatalf("down: %d, %v", v, err)
+	}
+	exec(`SELECT id, heartbeat_at FROM tasks_view`)
+	if _, err := db.Migrate(ctx); err != nil {
+		t.Fatal(err)
+	}
+	if ts, err := db.List(ctx, queue.Filter{}); err != nil || len(ts) != 2 {
+		t.Fatalf("tasks after down and up: %+v, %v", ts, err)
+	}
+}
+
+func TestMastersMigrateTogether(t *testing.T) {
+	url, _ := fresh(t)
+	errs := make(chan error)
+	for range 4 {
+		go func() {
+			db, err := mysql.Open(t.Context(), mysql.Config{URL: url}, quiet)
+			if err == nil {
+				err = db.Close()
+			}
+			errs <- err
+		}()
+	}
+	for range 4 {
+		if err := <-errs; err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+// The claim reads its rows in the order of its index: a sort would lock every
+// ready task, and other claimers would find none.
+func TestClaimDoesNotSort(t *testing.T) {
+	url, exec := fresh(t)
+	db := open(t, url)
+	exec(`CREATE PROCEDURE fill() BEGIN DECLARE i INT DEFAULT 0; WHILE i < 500 DO
+		INSERT INTO tasks (id, in_body, created_at, started_at, finished_at) VALUES (i, 'q', i, IF(i%2, NULL, 1), IF(i%2, NULL, 2)); SET i = i + 1; END WHILE; END`)
+	exec(`CALL fill()`)
+	plan := explain(t, url, `EXPLAIN SELECT * FROM tasks FORCE INDEX (tasks_claim) WHERE finished_at IS NULL AND started_at IS NULL
+		AND not_after > 5 AND ready_at <= 5 ORDER BY not_after, created_at, id LIMIT 1 FOR UPDATE SKIP LOCKED`)
+	if strings.Contains(plan, "filesort") || !strings.Contains(plan, "tasks_claim") {
+		t.Fatalf("plan: %s", plan)
+	}
+	if ts, err := db.Claim(t.Context(), 1000, []queue.Claimer{{Slave: "a"}}); err != nil || ts[0].ID != "1" {
+		t.Fatalf("claimed %+v, %v", ts, err)
+	}
+}
+
+func TestSetupErrorsNameTheRemedy(t *testing.T) {
+	url, _ := fresh(t)
+	open := func(change func(string) string) error {
+		db, err := mysql.Open(t.Context(), mysql.Config{URL: change(url)}, quiet)
+		if err == nil {
+			_ = db.Close()
+		}
+		return err
+	}
+	for want, change := range map[string]func(string) string{
+		"check user and password": func(u string) string { return strings.Replace(u, ":password@", ":secret-word@", 1) },
+		"CREATE DATABASE":         func(u string) string { return strings.Replace(u, "wdpost_test", "nowhere", 1) },
+	} {
+		err := open(change)
+		if err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "secret-word") {
+			t.Errorf("want %q in: %v", want, err)
+		}
+	}
+	if err := open(func(string) string { return "mysql://root:x@127.0.0.1:1/wdpost" }); !errors.Is(err, queue.ErrUnavailable) {
+		t.Errorf("a server that is away: %v", err)
+	}
+}
+
+// The server dies and comes back in the middle of a task.
+func TestServerGoesAwayAndComesBack(t *testing.T) {
+	if private == nil {
+		t.Skip("needs a private server to kill")
+	}
+	url, _ := fresh(t)
+	db := open(t, url)
+	ctx := t.Context()
+	if _, err := db.Put(ctx, 100, queue.NewTask{ID: "1", In: []byte("q"), NotAfter: 900}); err != nil {
+		t.Fatal(err)
+	}
+	ts, err := db.Claim(ctx, 100, []queue.Claimer{{Slave: "a"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := private.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	if err := db.Finish(ctx, 101, ts[0].Lease(), []byte("a")); !errors.Is(err, queue.ErrUnavailable) {
+		t.Fatalf("finish without a server: %v", err)
+	}
+	if err := private.Restart(); err != nil {
+		t.Fatal(err)
+	}
+	if err := db.Finish(ctx, 102, ts[0].Lease(), []byte("a")); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := db.Show(ctx, "1"); err != nil || got.State != task.Done {
+		t.Fatalf("afterwards: %+v, %v", got, err)
+	}
+}

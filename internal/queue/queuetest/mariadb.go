@@ -1,0 +1,177 @@
+package queuetest
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"syscall"
+	"testing"
+	"time"
+
+	_ "github.com/go-sql-driver/mysql" // the client
+)
+
+// EnvDSN names the variable with the url of a server to test against, in the
+// guide's form without a database: mysql://root:password@localhost. Tests
+// create and drop databases of their own there.
+const EnvDSN = "WDPOST_TEST_MYSQL_DSN"
+
+// MariaDB is a private database server: its own directory, a free port on
+// loopback, no durability across a power cut less than the default.
+type MariaDB struct {
+	dir  string
+	port int
+	cmd  *exec.Cmd
+}
+
+// ErrNoMariaDB means that the programs of a MariaDB server are not installed.
+var ErrNoMariaDB = errors.New("no mariadbd on this machine (Debian: apt-get install mariadb-server)")
+
+// StartMariaDB initialises a server in dir, which must be empty or hold an
+// earlier server's files, and starts it. The caller stops it.
+func StartMariaDB(dir string) (*MariaDB, error) {
+	daemon, err := find("mariadbd", "/usr/sbin/mariadbd", "/usr/libexec/mariadbd")
+	if err != nil {
+		return nil, err
+	}
+	install, err := find("mariadb-install-db", "/usr/bin/mariadb-install-db")
+	if err != nil {
+		return nil, err
+	}
+	data := filepath.Join(dir, "data")
+	if _, err := os.Stat(data); err != nil {
+		out, err := exec.Command(install, "--no-defaults", "--datadir="+data, "--auth-root-authentication-method=normal",
+			"--skip-test-db", "--skip-name-resolve").CombinedOutput()
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w: %s", install, err, out)
+		}
+	}
+	port, err := freePort()
+	if err != nil {
+		return nil, err
+	}
+	m := &MariaDB{dir: dir, port: port}
+	return m, m.start(daemon)
+}
+
+func find(name string, places ...string) (string, error) {
+	if path, err := exec.LookPath(name); err == nil {
+		return path, nil
+	}
+	for _, p := range places {
+		if _, err := os.Stat(p); err == nil {
+			return p, nil
+		}
+	}
+	return "", ErrNoMariaDB
+}
+
+func freePort() (int, error) {
+	lis, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return 0, fmt.Errorf("find a free port: %w", err)
+	}
+	defer lis.Close()
+	return lis.Addr().(*net.TCPAddr).Port, nil
+}
+
+// start runs the daemon and waits until it answers.
+func (m *MariaDB) start(daemon string) error {
+	log, err := os.Create(filepath.Join(m.dir, "mariadbd.log"))
+	if err != nil {
+		return fmt.Errorf("log of mariadbd: %w", err)
+	}
+	defer log.Close()
+	args := []string{"--no-defaults", "--datadir=" + filepath.Join(m.dir, "data"),
+		"--socket=" + filepath.Join(m.dir, "sock"), "--pid-file=" + filepath.Join(m.dir, "pid"),
+		fmt.Sprintf("--port=%d", m.port), "--bind-address=127.0.0.1", "--skip-name-resolve",
+		"--innodb-buffer-pool-size=64M", "--max-connections=200"}
+	if os.Geteuid() == 0 {
+		args = append(args, "--user=root")
+	}
+	m.cmd = exec.Command(daemon, args...)
+	m.cmd.Stdout, m.cmd.Stderr = log, log
+	m.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL} // never outlive the tests
+	if err := m.cmd.Start(); err != nil {
+		return fmt.Errorf("start mariadbd: %w", err)
+	}
+	db, err := sql.Open("mysql", fmt.Sprintf("root@unix(%s)/mysql", filepath.Join(m.dir, "sock")))
+	if err != nil {
+		return errors.Join(err, m.Kill())
+	}
+	defer db.Close()
+	limit := time.Now().Add(60 * time.Second)
+	for {
+		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+		err := db.PingContext(ctx)
+		cancel()
+		if err == nil {
+			break
+		}
+		if time.Now().After(limit) {
+			return errors.Join(fmt.Errorf("mariadbd does not answer, see %s: %w", log.Name(), err), m.Kill())
+		}
+		time.Sleep(50 * time.Millisecond)
+	}
+	_, err = db.Exec(`CREATE OR REPLACE USER 'root'@'127.0.0.1' IDENTIFIED BY 'password'`)
+	if err == nil {
+		_, err = db.Exec(`GRANT ALL ON *.* TO 'root'@'127.0.0.1' WITH GRANT OPTION`)
+	}
+	if err != nil {
+		return errors.Join(fmt.Errorf("user of the test server: %w", err), m.Kill())
+	}
+	return nil
+}
+
+// URL returns the url of a database on the server, in the guide's form; an
+// empty name gives the url without database.
+func (m *MariaDB) URL(database string) string {
+	return fmt.Sprintf("mysql://root:password@127.0.0.1:%d/%s?ssl-mode=DISABLED", m.port, database)
+}
+
+// Kill ends the server as a power cut would.
+func (m *MariaDB) Kill() error {
+	_ = m.cmd.Process.Kill() // it may be gone already
+	_ = m.cmd.Wait()         // killed: always an error
+	return nil
+}
+
+// Restart starts a killed server again on the same port and files.
+func (m *MariaDB) Restart() error {
+	daemon, err := find("mariadbd", "/usr/sbin/mariadbd", "/usr/libexec/mariadbd")
+	if err != nil {
+		return err
+	}
+	return m.start(daemon)
+}
+
+// Database creates an empty database for one test, dropped at its end, and
+// returns its url and a plain connection to it.
+func Database(t testing.TB, server string, name string) (url string, plain *sql.DB) {
+	t.Helper()
+	admin, err := sql.Open("mysql", dsn(t, server, ""))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := admin.Exec("DROP DATABASE IF EXISTS " + name); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := admin.Exec("CREATE DATABASE " + name); err != nil {
+		t.Fatal(err)
+	}
+	plain, err = sql.Open("mysql", dsn(t, server, name)+"&multiStatements=true")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		_ = plain.Close()
+		_, _ = admin.Exec("DROP DATABASE " + name) // the server may have been killed by the test
+		_ = admin.Close()
+	})
+	return withDatabase(t, server, name), plain
+}

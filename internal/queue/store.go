@@ -1,0 +1,193 @@
+package queue
+
+import (
+	"context"
+	"errors"
+	"math"
+	"time"
+
+	"wdpost/internal/task"
+)
+
+// Errors that stores return, to be tested with errors.Is.
+var (
+	// ErrLost refuses a heartbeat, answer or failure: the lease is not the
+	// latest attempt, or the task is over.
+	ErrLost = errors.New("lease lost")
+	// ErrNotFound means that no task, or slave, has the given name.
+	ErrNotFound = errors.New("not found")
+	// ErrState refuses a command that the task's state does not allow.
+	ErrState = errors.New("not possible in the task's state")
+	// ErrUnavailable wraps failures of the database itself: it is away, the
+	// connection broke, the transaction lost a conflict too often. Nothing is
+	// known about the effect of the call; every call may be repeated.
+	ErrUnavailable = errors.New("database unavailable")
+)
+
+// NoEnd is the NotAfter of a task whose window's close is unknown.
+const NoEnd int64 = math.MaxInt64
+
+// Task is one row. Times are Unix seconds on the database's clock, 0 when the
+// thing has not happened.
+type Task struct {
+	ID          string
+	State       task.State
+	Attempt     int // claims so far; the current attempt while running
+	Retries     int // failed attempts of this round, the guide's retry_count
+	CreatedAt   int64
+	StartedAt   int64
+	FinishedAt  int64
+	HeartbeatAt int64
+	NotAfter    int64 // NoEnd when unknown
+	ReadyAt     int64 // not claimed before
+	SectorSize  uint64
+	Slave       string           // who has or last had it
+	Verdict     task.VerdictKind // of the last failure; empty when there was none
+	Reason      string           // of the last failure
+	Progress    string           // as of the last heartbeat
+	Archived    bool
+	In          []byte // question JSON; nil in listings
+	Out         []byte // answer JSON; nil in listings
+}
+
+// Lease returns the task's current attempt.
+func (t Task) Lease() task.Lease { return task.Lease{ID: t.ID, Attempt: t.Attempt} }
+
+// NewTask is what Put stores.
+type NewTask struct {
+	ID         string
+	In         []byte
+	NotAfter   int64 // NoEnd when unknown
+	SectorSize uint64
+}
+
+// Claimer is one free place of one slave.
+type Claimer struct {
+	Slave       string
+	SectorSizes []uint64 // what the slave can prove; empty means everything
+	// Avoid is for how many seconds after a task became ready again the slave
+	// whose attempt failed is passed over, so that another gets its chance.
+	Avoid int64
+}
+
+// Beat is a sign of life of one attempt.
+type Beat struct {
+	Lease    task.Lease
+	Slave    string
+	Progress string // at most 100 bytes, for people
+}
+
+// Failure ends an attempt without an answer.
+type Failure struct {
+	Kind     task.VerdictKind // KindPermanent, KindRetry or KindAborted
+	Reason   string
+	ReadyAt  int64 // of the next attempt, if there is one
+	MaxRetry int   // attempts after the first that KindRetry may use up
+}
+
+// RescuePolicy says which running attempts are given up as lost.
+type RescuePolicy struct {
+	SilentSince  int64 // last sign of life at or before this second
+	StartedSince int64 // begun at or before this second, signs of life or not
+	ReadyAt      int64
+	MaxRetry     int
+}
+
+// Slave is what is known of one slave process.
+type Slave struct {
+	Name       string
+	Version    string
+	Address    string
+	Concurrent int
+	Running    int // tasks leased to it, counted from the tasks
+	FirstSeen  int64
+	LastSeen   int64
+	Draining   bool
+}
+
+// Filter narrows a listing. Zero values do not narrow.
+type Filter struct {
+	States   []task.State
+	Slave    string
+	Archived bool // list the archive instead
+	Limit    int  // newest first; 0 means 1000
+}
+
+// Store is a database of tasks. Each method is one transaction: when it
+// returns nil its effect is durable, when it returns an error other than
+// ErrUnavailable nothing has changed. After ErrUnavailable the effect may or
+// may not have happened, and calling again is always safe: no method does
+// anything twice. Methods may be called concurrently, from many processes.
+type Store interface {
+	// Put stores the task unless its id is known, and returns the stored one,
+	// with its answer. A known task that failed is reopened with a fresh
+	// retry count and the new NotAfter, except when an operator cancelled it.
+	// A known task whose window was unknown or longer takes the new NotAfter.
+	Put(ctx context.Context, now int64, t NewTask) (Task, error)
+
+	// Claim gives each claimer at most one ready task, which is then running
+	// under a new attempt number: earliest NotAfter first, then oldest. The
+	// result has the claimers' order; an entry without ID means no task. No
+	// task is given to two claimers, here or elsewhere.
+	Claim(ctx context.Context, now int64, claimers []Claimer) ([]Task, error)
+
+	// Heartbeat records signs of life and returns the leases that are lost.
+	Heartbeat(ctx context.Context, now int64, beats []Beat) (lost []task.Lease, err error)
+
+	// Finish stores the answer. Repeating it for the same attempt succeeds; a
+	// lease that is not the latest, or a task that failed, is ErrLost.
+	Finish(ctx context.Context, now int64, l task.Lease, out []byte) error
+
+	// Fail ends the attempt: the task is ready again, or failed for good.
+	// Repeating it for the same attempt has no further effect, and is ErrLost.
+	Fail(ctx context.Context, now int64, l task.Lease, f Failure) (task.State, error)
+
+	// Rescue makes running tasks whose slave is lost ready again, or fails
+	// them for good, and returns them as they are now.
+	Rescue(ctx context.Context, now int64, p RescuePolicy) ([]Task, error)
+
+	// DropClosed fails unfinished tasks whose NotAfter has come and returns
+	// them as they are now.
+	DropClosed(ctx context.Context, now int64) ([]Task, error)
+
+	// Archive moves at most limit tasks that finished at or before the given
+	// second to the archive and returns how many.
+	Archive(ctx context.Context, finishedBefore int64, limit int) (int, error)
+
+	// Poll returns the named tasks, archived ones included, with the answers
+	// of those that are done. Unknown names are left out.
+	Poll(ctx context.Context, ids []string) ([]Task, error)
+
+	// Show returns one task, archived or not, with both bodies.
+	Show(ctx context.Context, id string) (Task, error)
+
+	// List returns tasks without their bodies, newest first.
+	List(ctx context.Context, f Filter) ([]Task, error)
+
+	// Retry reopens a task that is over, dropping its answer if it had one.
+	Retry(ctx context.Context, now int64, id string) error
+
+	// Cancel fails a task that is not over. Its slave learns by heartbeat.
+	Cancel(ctx context.Context, now int64, id, reason string) error
+
+	// Counts returns how many tasks are in each state, the archive aside.
+	Counts(ctx context.Context) (map[task.State]int, error)
+
+	// SeeSlave records a sign of life and returns whether it should drain.
+	SeeSlave(ctx context.Context, now int64, s Slave) (drain bool, err error)
+
+	// Slaves lists the slaves seen at or after the given second, by name.
+	Slaves(ctx context.Context, seenSince int64) ([]Slave, error)
+
+	// DrainSlave sets or clears the wish that a slave take no more tasks.
+	DrainSlave(ctx context.Context, name string, drain bool) error
+
+	// ForgetSlaves drops what is known of slaves last seen before the second.
+	ForgetSlaves(ctx context.Context, seenBefore int64) error
+
+	// Now reads the database's clock.
+	Now(ctx context.Context) (time.Time, error)
+
+	// Close releases the connections.
+	Close() error
+}
