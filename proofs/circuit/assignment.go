@@ -26,7 +26,7 @@ type Opening struct {
 
 // Level is one step of a path.
 type Level struct {
-	Index    uint64       // position of the path's node among the children, 0…arity−1
+	Index    int          // position of the path's node among the children, 0…arity−1
 	Siblings []fr.Element // the other arity−1 children, ascending
 }
 
@@ -99,7 +99,7 @@ func (c *Circuit) checkShape(s *Sector) error {
 			return fmt.Errorf("%w: path %d has %d levels of %d", ErrShape, i, len(levels), len(c.config.Levels))
 		}
 		for k, arity := range c.config.Levels {
-			if len(levels[k].Siblings) != arity-1 || levels[k].Index >= uint64(arity) {
+			if len(levels[k].Siblings) != arity-1 || levels[k].Index < 0 || levels[k].Index >= arity {
 				return fmt.Errorf("%w: path %d, level %d: index %d with %d siblings in a level of arity %d",
 					ErrShape, i, k, levels[k].Index, len(levels[k].Siblings), arity)
 			}
@@ -113,7 +113,7 @@ func leafIndex(arities []int, o *Opening) uint64 {
 	var index uint64
 	shift := 0
 	for k, arity := range arities {
-		index |= o.Levels[k].Index << shift
+		index |= uint64(o.Levels[k].Index) << shift
 		shift += bits.Len(uint(arity - 1))
 	}
 	return index
@@ -202,7 +202,7 @@ func (v *insertionValues) set(arity int, cur *fr.Element, level *Level) {
 	v[slotCur] = *cur
 	copy(v[slotSibling:slotSibling+arity-1], level.Siblings)
 	for b := range bits.Len(uint(arity - 1)) {
-		v[slotBit+b].SetUint64(level.Index >> b & 1)
+		v[slotBit+b].SetUint64(uint64(level.Index) >> b & 1)
 	}
 }
 
