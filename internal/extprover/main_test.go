@@ -1,0 +1,135 @@
+package extprover
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"os/exec"
+	"os/signal"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"wdpost/internal/task"
+)
+
+// childEnv makes this test binary play an external processor.
+const childEnv = "EXTPROVER_TEST_CHILD"
+
+func TestMain(m *testing.M) {
+	if role := os.Getenv(childEnv); role != "" {
+		playChild(role)
+		return
+	}
+	goleak.VerifyTestMain(m)
+}
+
+// What the miner number of a question asks of the child.
+const (
+	doAnswer  = iota + 1
+	doCrash   // end at once
+	doBlock   // until withdrawn
+	doFail    // answer with an error
+	doWait    // until the file CacheDir exists
+	doPanic   // in the handler
+	doBadJSON // answer with an output of the wrong type
+	doCrashIf // end if the file CacheDir exists, removing it
+)
+
+func playChild(role string) {
+	switch role {
+	case "server":
+		s := Server{Stage: StageWindowPoSt, Handle: childHandle, Log: slog.New(slog.NewTextHandler(os.Stderr, nil))}
+		if err := s.Serve(context.Background(), os.Stdin, os.Stdout); err != nil {
+			fmt.Fprintln(os.Stderr, "serve:", err)
+			os.Exit(1)
+		}
+	case "peer":
+		playPeer()
+	case "silent":
+		io.Copy(io.Discard, os.Stdin)
+	case "exits":
+		fmt.Fprintln(os.Stderr, "no licence")
+		os.Exit(7)
+	case "stubborn":
+		signal.Ignore(syscall.SIGTERM)
+		grandchild := exec.Command("sleep", "60")
+		grandchild.Stdout, grandchild.Stderr = os.Stdout, os.Stderr
+		if err := grandchild.Start(); err != nil {
+			panic(err)
+		}
+		fmt.Println(readyLine(StageWindowPoSt))
+		time.Sleep(time.Minute)
+	case "deaf": // ready, but never reads
+		fmt.Println(readyLine(StageWindowPoSt))
+		time.Sleep(time.Minute)
+	}
+}
+
+func childHandle(ctx context.Context, q task.Question) (task.Answer, error) {
+	switch q.MinerID {
+	case doCrash:
+		os.Exit(3)
+	case doCrashIf:
+		if os.Remove(q.Replicas[0].CacheDir) == nil {
+			os.Exit(3)
+		}
+	case doBlock:
+		<-ctx.Done()
+		fmt.Fprintln(os.Stderr, "cause:", context.Cause(ctx))
+		return task.Answer{}, context.Cause(ctx)
+	case doFail:
+		return task.Answer{}, errors.New("no such sector")
+	case doPanic:
+		panic("at the disco")
+	case doWait:
+		for {
+			if _, err := os.Stat(q.Replicas[0].CacheDir); err == nil {
+				break
+			}
+			time.Sleep(5 * time.Millisecond)
+		}
+	}
+	return task.Answer{Proofs: [][]byte{fmt.Appendf(nil, "%s %d", os.Getenv("NAME"), len(q.Replicas))}}, nil
+}
+
+// playPeer is a processor that knows only the protocol of peers, and is untidy.
+func playPeer() {
+	fmt.Println("loading parameters")
+	fmt.Println(readyLine(StageWindowPoSt))
+	in := bufio.NewScanner(os.Stdin)
+	for in.Scan() {
+		if strings.Contains(in.Text(), "cancel") {
+			fmt.Fprintln(os.Stderr, "unexpected line", in.Text())
+			os.Exit(9)
+		}
+		var req struct {
+			ID   uint64        `json:"id"`
+			Task task.Question `json:"task"`
+		}
+		if err := json.Unmarshal(in.Bytes(), &req); err != nil {
+			panic(err)
+		}
+		if req.Task.MinerID == doBlock {
+			continue
+		}
+		fmt.Println("progress: 50%")
+		fmt.Println(`{"id":999,"err_msg":null,"output":{"proofs":[],"faults":[]}}`)
+		fmt.Println(`{"err_msg":null}`)
+		fmt.Println("")
+		if req.Task.MinerID == doBadJSON {
+			fmt.Printf(`{"id":%d,"err_msg":null,"output":{"proofs":7}}`+"\n", req.ID)
+			continue
+		}
+		fmt.Printf(`{"id":%d,"err_msg":null,"output":{"proofs":["cGVlcg=="],"faults":[]}}`+"\r\n", req.ID)
+		fmt.Printf(`{"id":%d,"err_msg":null,"output":{"proofs":["cGVlcg=="],"faults":[]}}`+"\n", req.ID)
+	}
+}
