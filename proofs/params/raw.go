@@ -25,6 +25,9 @@ var (
 	ErrRawCircuit   = errors.New("raw cache of another circuit")
 )
 
+// RawHeaderBytes is the size of a raw cache's header.
+const RawHeaderBytes = 4096
+
 // A raw cache file is a header and seven sections, each beginning at a
 // multiple of rawAlign and zero-filled up to the next:
 //
@@ -49,9 +52,8 @@ var (
 //	   424  7×48  for each section: offset (8), number of elements (8), SHA-256
 //	  4064     32  SHA-256 of the header up to here
 const (
-	rawVersion    = 1
-	rawAlign      = 1 << 16 // the largest page size of the platforms we run on
-	rawHeaderSize = 4096
+	rawVersion = 1
+	rawAlign   = 1 << 16 // the largest page size of the platforms we run on
 
 	rawSizeAt     = 136
 	rawSourceAt   = 144
@@ -60,7 +62,7 @@ const (
 	rawIDSize     = 256
 	rawSectionsAt = rawIDAt + rawIDSize
 	rawSectionRow = 48
-	rawSumAt      = rawHeaderSize - sha256.Size
+	rawSumAt      = RawHeaderBytes - sha256.Size
 
 	rawSections = 1 + int(vectors)
 )
@@ -142,7 +144,7 @@ func rawLayout() [112]byte {
 
 // encode writes the header with its checksum.
 func (h *RawHeader) encode() []byte {
-	b := make([]byte, rawHeaderSize)
+	b := make([]byte, RawHeaderBytes)
 	copy(b, rawMagic[:])
 	binary.LittleEndian.PutUint32(b[16:], rawVersion)
 	binary.LittleEndian.PutUint32(b[20:], uint32(rawSections))
@@ -168,16 +170,16 @@ func (h *RawHeader) encode() []byte {
 func ParseRawHeader(b []byte) (*RawHeader, error) {
 	mark := rawLayout()
 	switch {
-	case len(b) < rawHeaderSize:
-		return nil, fmt.Errorf("%w: %d bytes, the header alone has %d", ErrRawTruncated, len(b), rawHeaderSize)
+	case len(b) < RawHeaderBytes:
+		return nil, fmt.Errorf("%w: %d bytes, the header alone has %d", ErrRawTruncated, len(b), RawHeaderBytes)
 	case !bytes.Equal(b[:16], rawMagic[:]):
-		if !bytes.ContainsFunc(b[:rawHeaderSize], func(r rune) bool { return r != 0 }) {
+		if !bytes.ContainsFunc(b[:RawHeaderBytes], func(r rune) bool { return r != 0 }) {
 			return nil, fmt.Errorf("%w: its header was never written, so its making was interrupted", ErrRawTruncated)
 		}
 		return nil, ErrRawForeign
 	case binary.LittleEndian.Uint32(b[16:]) != rawVersion:
 		return nil, fmt.Errorf("%w: version %d, this program reads %d", ErrRawVersion, binary.LittleEndian.Uint32(b[16:]), rawVersion)
-	case sha256.Sum256(b[:rawSumAt]) != [sha256.Size]byte(b[rawSumAt:rawHeaderSize]):
+	case sha256.Sum256(b[:rawSumAt]) != [sha256.Size]byte(b[rawSumAt:RawHeaderBytes]):
 		return nil, fmt.Errorf("%w: header checksum", ErrRawCorrupt)
 	case !bytes.Equal(b[24:24+len(mark)], mark[:]):
 		return nil, ErrRawForeign

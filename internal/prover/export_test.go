@@ -1,0 +1,4 @@
+package prover
+
+// Seams for the tests of this package.
+var AvailableMemoryIn = availableMemory
