@@ -47,3 +47,7 @@ house: ## imports point one way, rooms are pure and commented
 .PHONY: devnet
 devnet: ## a devnet cluster proving real sectors until you stop it
 	$(GO) run ./cmd/wdpost-devnet
+
+.PHONY: differential
+differential: ## ours against rust-fil-proofs on random sectors (needs cargo)
+	$(GO) test -tags differential -count=1 -timeout 30m -v ./reference/
