@@ -62,6 +62,20 @@ func Ahead(di dline.Info, n uint64) dline.Info {
 	return At(di, Key{PeriodStart: period, Index: index % di.WPoStPeriodDeadlines})
 }
 
+// Current returns the deadline whose window epoch lies in, on the grid of
+// periods that di belongs to.
+func Current(di dline.Info, epoch abi.ChainEpoch) dline.Info {
+	if di.WPoStProvingPeriod <= 0 || di.WPoStChallengeWindow <= 0 {
+		return di
+	}
+	offset := (epoch - di.PeriodStart) % di.WPoStProvingPeriod
+	if offset < 0 {
+		offset += di.WPoStProvingPeriod
+	}
+	di.CurrentEpoch = epoch
+	return At(di, Key{PeriodStart: epoch - offset, Index: uint64(offset / di.WPoStChallengeWindow)})
+}
+
 // At returns the deadline named by key, with the network parameters and the
 // current epoch of di.
 func At(di dline.Info, key Key) dline.Info {

@@ -123,3 +123,14 @@ func TestRecoveryTarget(t *testing.T) {
 		}
 	}
 }
+
+func TestCurrentAgreesWithTheNode(t *testing.T) {
+	for _, net := range []network{mainnet, tiny} {
+		di := net.at(-17, 100)
+		for epoch := abi.ChainEpoch(-17); epoch < 3*net.period; epoch++ {
+			if got, want := deadline.Current(di, epoch), net.at(-17, epoch); got != want {
+				t.Fatalf("at %d: %+v, want %+v", epoch, got, want)
+			}
+		}
+	}
+}

@@ -45,6 +45,14 @@ type Head struct {
 	RevertedFrom abi.ChainEpoch
 }
 
+// Resumed tells of a run of an earlier process that was never ended. If its
+// window has closed, it is settled like any other; otherwise Start and Planned
+// bring it back and this event changes nothing.
+type Resumed struct {
+	Key     Key
+	Batches []PlannedBatch
+}
+
 // Planned answers Start: the batches of the deadline and where each stands
 // (Proving for a fresh one; Ready, Submitting, Sent or Landed for one that an
 // earlier run or process brought so far). OnChain counts partitions that the
@@ -129,6 +137,7 @@ type MessageFailed struct {
 }
 
 func (Head) event()          {}
+func (Resumed) event()       {}
 func (Planned) event()       {}
 func (PlanFailed) event()    {}
 func (Proved) event()        {}

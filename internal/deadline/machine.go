@@ -76,6 +76,8 @@ func (m *Machine) Step(ev Event) []Action {
 	switch e := ev.(type) {
 	case Head:
 		m.moveHead(e)
+	case Resumed:
+		m.resumed(e)
 	case Planned:
 		m.planned(e)
 	case PlanFailed:
@@ -137,6 +139,24 @@ func (m *Machine) batch(ref Ref, id BatchID) (*State, *BatchState) {
 		}
 	}
 	return nil, nil
+}
+
+func (m *Machine) resumed(e Resumed) {
+	info := At(m.head, e.Key)
+	known := slices.ContainsFunc(m.active, func(s *State) bool { return s.Key == e.Key })
+	if !m.seen || known || m.epoch() < info.Close {
+		return
+	}
+	s := &State{Ref: Ref{Key: e.Key, Run: 1}, Info: info, Phase: Working}
+	for _, p := range e.Batches {
+		s.Batches = append(s.Batches, BatchState{ID: p.ID, Stage: p.Stage, Attempt: p.Attempt,
+			LastError: "the manager was not running when the window closed"})
+		if p.Stage == Sent {
+			m.emit(Wait{Ref: s.Ref, Batch: p.ID, Attempt: p.Attempt})
+		}
+	}
+	m.active = append([]*State{s}, m.active...)
+	m.close(s)
 }
 
 func (m *Machine) planned(e Planned) {

@@ -135,6 +135,23 @@ func TestResume(t *testing.T) {
 	}}, "submit 0/5 1 attempt 1 try 0", "submit 0/5 2 attempt 1 try 0", "wait 0/5 3 attempt 2", "submit 0/5 4 attempt 2 try 0")
 }
 
+func TestResumedAfterClose(t *testing.T) {
+	d := newDriver(t)
+	closed := deadline.Resumed{Key: deadline.Key{Index: 3}, Batches: []deadline.PlannedBatch{
+		{ID: "0", Stage: deadline.Sent, Attempt: 1}, {ID: "1", Stage: deadline.Landed, Attempt: 1},
+	}}
+	d.expect(closed) // nothing is known before the first head
+	d.head(320, "start 0/5 #1 try 0")
+	d.expect(closed, "wait 0/3 0 attempt 1", "stop 0/3")
+	d.expect(closed)
+	d.expect(deadline.MessageLanded{Ref: ref(3, 1), Batch: "0", Epoch: 215}, "end 0/3 proven")
+	out := d.expect(deadline.Resumed{Key: deadline.Key{Index: 2}, Batches: batches(deadline.Ready, "0")}, "stop 0/2", "end 0/2 missed")
+	if reason := out[1].(deadline.End).Outcome.Reason; !strings.Contains(reason, "not running") {
+		t.Errorf("reason %q", reason)
+	}
+	d.expect(deadline.Resumed{Key: deadline.Key{Index: 5}}) // its window is open: Start brings it back
+}
+
 func TestAllOnChainIsProven(t *testing.T) {
 	d := newDriver(t)
 	d.head(320, "start 0/5 #1 try 0")

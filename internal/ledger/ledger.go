@@ -30,8 +30,9 @@ var ErrNotFound = errors.New("no such row in the ledger")
 // Methods honour ctx, are safe for concurrent use and do not retry: the caller
 // knows how long it may wait.
 type Ledger interface {
-	// OpenRun notes that work on a deadline began. A run that exists keeps its
-	// StartedAt and loses its outcome: work on it began again.
+	// OpenRun notes that work on a deadline began, and again, with Partitions,
+	// what there is to prove. A run that exists keeps its StartedAt and loses its
+	// outcome: work on it goes on or began again.
 	OpenRun(ctx context.Context, run Run) error
 	// EndRun notes the outcome of a run; ErrNotFound if it was never opened.
 	EndRun(ctx context.Context, key RunKey, end RunEnd) error
@@ -73,11 +74,12 @@ func (k RunKey) String() string { return fmt.Sprintf("%d-%d-%d", k.Miner, k.Peri
 // Run is the work on one deadline. Ended is nil while it goes on.
 type Run struct {
 	RunKey
-	Open      int64 // first epoch of the window
-	Close     int64 // first epoch after it
-	ClosesAt  time.Time
-	StartedAt time.Time
-	Ended     *RunEnd
+	Open       int64 // first epoch of the window
+	Close      int64 // first epoch after it
+	ClosesAt   time.Time
+	Partitions Partitions // to be proven; nil until they are known
+	StartedAt  time.Time
+	Ended      *RunEnd
 }
 
 // RunEnd is the outcome of a run.
@@ -144,7 +146,7 @@ type Message struct {
 // the batch of partitions that share one message.
 type Partitions []uint64
 
-// String is the canonical text, for example "0,1,2".
+// String is the canonical text, for example "0,1,2"; "" for none.
 func (p Partitions) String() string {
 	parts := make([]string, len(p))
 	for i, n := range p {
@@ -154,8 +156,11 @@ func (p Partitions) String() string {
 }
 
 // ParsePartitions is the inverse of String. It accepts only the canonical form:
-// at least one index, strictly ascending.
+// strictly ascending.
 func ParsePartitions(s string) (Partitions, error) {
+	if s == "" {
+		return nil, nil
+	}
 	var p Partitions
 	for _, part := range strings.Split(s, ",") {
 		n, err := strconv.ParseUint(part, 10, 64)

@@ -8,13 +8,13 @@ import (
 )
 
 func TestPartitionsText(t *testing.T) {
-	for _, s := range []string{"0", "0,1,2", "3,17,2999"} {
+	for _, s := range []string{"", "0", "0,1,2", "3,17,2999"} {
 		p, err := ledger.ParsePartitions(s)
 		if err != nil || p.String() != s {
 			t.Errorf("%q -> %v, %v", s, p, err)
 		}
 	}
-	for _, s := range []string{"", ",", "1,", "2,1", "1,1", "01", "a", "-1", "1, 2"} {
+	for _, s := range []string{",", "1,", "2,1", "1,1", "01", "a", "-1", "1, 2"} {
 		if p, err := ledger.ParsePartitions(s); err == nil {
 			t.Errorf("%q was read as %v", s, p)
 		}

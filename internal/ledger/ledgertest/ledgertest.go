@@ -140,7 +140,9 @@ func testReopen(t *testing.T, b *bundle) {
 	b.must(b.l.EndRun(ctx, r.RunKey, ledger.RunEnd{Verdict: "proven", At: at(5)}))
 	again := r
 	again.StartedAt = at(500)
+	again.Partitions = ledger.Partitions{0, 4}
 	b.must(b.l.OpenRun(ctx, again))
+	r.Partitions = again.Partitions
 	got, err := b.l.Runs(ctx, ledger.RunQuery{})
 	b.must(err)
 	equal(t, "the run keeps its start and loses its end", got, []ledger.Run{r})

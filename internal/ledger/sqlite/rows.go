@@ -12,10 +12,11 @@ import (
 // OpenRun implements ledger.Ledger.
 func (l *Ledger) OpenRun(ctx context.Context, r ledger.Run) error {
 	return l.write(ctx, "open run "+r.RunKey.String(), `
-		INSERT INTO runs (miner, period_start, deadline, open, close, closes_at, started_at) VALUES (?, ?, ?, ?, ?, ?, ?)
-		ON CONFLICT DO UPDATE SET open = excluded.open, close = excluded.close, closes_at = excluded.closes_at,
+		INSERT INTO runs (miner, period_start, deadline, open, close, closes_at, partitions, started_at)
+		VALUES (?, ?, ?, ?, ?, ?, ?, ?)
+		ON CONFLICT DO UPDATE SET open = excluded.open, close = excluded.close, closes_at = excluded.closes_at, partitions = excluded.partitions,
 			ended_at = NULL, verdict = '', reason = '', proven = 0, skipped = 0`,
-		r.Miner, r.PeriodStart, r.Deadline, r.Open, r.Close, millis(r.ClosesAt), millis(r.StartedAt))
+		r.Miner, r.PeriodStart, r.Deadline, r.Open, r.Close, millis(r.ClosesAt), r.Partitions.String(), millis(r.StartedAt))
 }
 
 // EndRun implements ledger.Ledger.
@@ -43,9 +44,14 @@ func (l *Ledger) Runs(ctx context.Context, q ledger.RunQuery) ([]ledger.Run, err
 			end                 ledger.RunEnd
 			closesAt, startedAt int64
 			endedAt             sql.NullInt64
+			partitions          string
 		)
-		if err := rows.Scan(&r.Miner, &r.PeriodStart, &r.Deadline, &r.Open, &r.Close, &closesAt, &startedAt,
+		if err := rows.Scan(&r.Miner, &r.PeriodStart, &r.Deadline, &r.Open, &r.Close, &closesAt, &partitions, &startedAt,
 			&endedAt, &end.Verdict, &end.Reason, &end.Proven, &end.Skipped); err != nil {
+			return err
+		}
+		var err error
+		if r.Partitions, err = ledger.ParsePartitions(partitions); err != nil {
 			return err
 		}
 		r.ClosesAt, r.StartedAt = moment(closesAt), moment(startedAt)
@@ -55,7 +61,7 @@ func (l *Ledger) Runs(ctx context.Context, q ledger.RunQuery) ([]ledger.Run, err
 		}
 		out = append(out, r)
 		return nil
-	}, `SELECT miner, period_start, deadline, open, close, closes_at, started_at, ended_at, verdict, reason, proven, skipped
+	}, `SELECT miner, period_start, deadline, open, close, closes_at, partitions, started_at, ended_at, verdict, reason, proven, skipped
 		FROM runs WHERE (?1 IS NULL OR miner = ?1) AND (NOT ?2 OR ended_at IS NULL)
 		ORDER BY open DESC, miner LIMIT ?3`, q.Miner, q.Unfinished, limit)
 	return out, err

@@ -11,6 +11,7 @@ CREATE TABLE runs (
     open         INTEGER NOT NULL, -- epoch
     close        INTEGER NOT NULL, -- epoch
     closes_at    INTEGER NOT NULL, -- Unix milliseconds, like all *_at
+    partitions   TEXT NOT NULL,    -- "0,1,2"; empty until they are known
     started_at   INTEGER NOT NULL,
     ended_at     INTEGER,          -- NULL while the run goes on
     verdict      TEXT NOT NULL DEFAULT '',
@@ -26,7 +27,7 @@ CREATE TABLE proofs (
     miner        INTEGER NOT NULL,
     period_start INTEGER NOT NULL,
     deadline     INTEGER NOT NULL,
-    partitions   TEXT NOT NULL,    -- "0,1,2"
+    partitions   TEXT NOT NULL,
     proof_type   INTEGER NOT NULL,
     randomness   BLOB NOT NULL,    -- 32 bytes
     sectors      TEXT NOT NULL,    -- ranges: "1-5,7"
