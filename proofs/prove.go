@@ -81,19 +81,14 @@ func (t *Task) validate() error {
 }
 
 func (s *System) provePartition(key *groth16.ProvingKey, task *Task, partition int, config ProveConfig) ([]byte, error) {
-	setup := setupOf(task.Statement)
-	c, err := s.Circuit(setup)
-	if err != nil {
-		return nil, fmt.Errorf("prove: %w", err)
-	}
 	blocks := task.Statement.Blocks(partition)
 	if err := s.checkVanilla(task, blocks, config); err != nil {
 		return nil, fmt.Errorf("prove: partition %d: %w", partition, err)
 	}
-	assignment := c.Assign(func(block int) (*circuit.Sector, error) {
-		b := blocks[block]
-		return witness(task.Vanilla[b.Sector], b.First, setup.Challenges), nil
-	})
+	c, assignment, err := s.assign(task, blocks)
+	if err != nil {
+		return nil, fmt.Errorf("prove: %w", err)
+	}
 	proof, err := groth16.Prove(key, c, assignment, groth16.ProveConfig{
 		Workers: config.Workers, Done: config.Done, Progress: config.Progress, Blinding: config.Blinding,
 	})
@@ -102,6 +97,20 @@ func (s *System) provePartition(key *groth16.ProvingKey, task *Task, partition i
 	}
 	b := proof.Bytes()
 	return b[:], nil
+}
+
+// assign returns the circuit of the statement and the witness of the blocks,
+// which is arranged from the vanilla proofs when it is asked for.
+func (s *System) assign(task *Task, blocks []post.Block) (*circuit.Circuit, *circuit.Assignment, error) {
+	setup := setupOf(task.Statement)
+	c, err := s.Circuit(setup)
+	if err != nil {
+		return nil, nil, err
+	}
+	return c, c.Assign(func(block int) (*circuit.Sector, error) {
+		b := blocks[block]
+		return witness(task.Vanilla[b.Sector], b.First, setup.Challenges), nil
+	}), nil
 }
 
 // checkVanilla checks the vanilla proof of every sector in blocks once.

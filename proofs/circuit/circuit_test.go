@@ -1,23 +1,16 @@
 package circuit_test
 
 import (
-	"bytes"
-	"compress/gzip"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
-	"io"
 	"os"
 	"testing"
 
 	"wdpost/proofs/circuit"
 	"wdpost/proofs/poseidon"
 )
-
-// golden is where the reference's data lies, seen from this room; see
-// testdata/README.md.
-const golden = "../../../shared/golden/"
 
 // levels are the tree arities of each sector size, spec 2.4.
 func levels(t testing.TB, sectorSize uint64) []int {
@@ -94,49 +87,4 @@ func TestR1CSDigest(t *testing.T) {
 			}
 		})
 	}
-}
-
-// TestR1CSBytes compares constraint by constraint, to name the first that
-// differs.
-func TestR1CSBytes(t *testing.T) {
-	for size, name := range map[uint64]string{2 << 10: "2KiB", 32 << 10: "32KiB"} {
-		t.Run(name, func(t *testing.T) {
-			want := gunzip(t, golden+"r1cs-window-"+name+"-1x1.bin.gz")
-			c, err := circuit.New(circuit.Config{Levels: levels(t, size), Challenges: 1, Sectors: 1}, hashes())
-			if err != nil {
-				t.Fatal(err)
-			}
-			var got bytes.Buffer
-			if err := c.WriteR1CS(&got); err != nil {
-				t.Fatal(err)
-			}
-			if bytes.Equal(got.Bytes(), want) {
-				return
-			}
-			at := 0
-			for at < len(want) && at < got.Len() && got.Bytes()[at] == want[at] {
-				at++
-			}
-			t.Errorf("R1CS of %d bytes differs from the reference's %d at byte %d", got.Len(), len(want), at)
-		})
-	}
-}
-
-// gunzip reads a golden file that is too large to keep a copy of.
-func gunzip(t *testing.T, name string) []byte {
-	t.Helper()
-	f, err := os.Open(name)
-	if err != nil {
-		t.Skipf("golden data of the reference is not here: %v", err)
-	}
-	defer f.Close()
-	z, err := gzip.NewReader(f)
-	if err != nil {
-		t.Fatal(err)
-	}
-	data, err := io.ReadAll(z)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return data
 }
