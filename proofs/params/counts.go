@@ -16,31 +16,40 @@ const (
 	lengthPrefix = 4                   // big-endian count before each vector
 )
 
+// Constraints is the number of constraints of a circuit, without the input
+// rows that Groth16 appends. The setup must be valid. Spec section 6.5.
+func Constraints(s post.Setup) uint64 {
+	return uint64(s.Sectors) * (313 + uint64(s.Challenges)*perChallenge(s, 2, 530, 314))
+}
+
 // CountsOf gives the vector lengths that the key files of a circuit must have,
 // in closed form: no circuit is built. The setup must be valid.
 // Spec sections 6.5 and 8.4.
 func CountsOf(s post.Setup) groth16.Counts {
 	sectors, challenges := uint64(s.Sectors), uint64(s.Challenges)
 	inputs := 1 + uint64(s.PublicInputs())
-	perChallenge := func(fixed, arity8, arity2 uint64) uint64 {
-		sum := fixed
-		for _, arity := range shapeOf(s).Levels() {
-			if arity == 8 {
-				sum += arity8
-			} else {
-				sum += arity2
-			}
-		}
-		return sum
-	}
-	constraints := sectors * (313 + challenges*perChallenge(2, 530, 314))
+	rows := Constraints(s) + inputs
 	return groth16.Counts{
 		IC: inputs,
-		H:  1<<bits.Len64(constraints+inputs-1) - 1,
-		L:  sectors * (314 + challenges*perChallenge(1, 537, 315)),
-		A:  inputs + sectors*(235+challenges*perChallenge(1, 407, 237)),
-		B:  1 + sectors*(234+challenges*perChallenge(0, 389, 235)),
+		H:  1<<bits.Len64(rows-1) - 1,
+		L:  sectors * (314 + challenges*perChallenge(s, 1, 537, 315)),
+		A:  inputs + sectors*(235+challenges*perChallenge(s, 1, 407, 237)),
+		B:  1 + sectors*(234+challenges*perChallenge(s, 0, 389, 235)),
 	}
+}
+
+// perChallenge adds up what one challenged path has: a fixed part and one for
+// each level of its arity.
+func perChallenge(s post.Setup, fixed, arity8, arity2 uint64) uint64 {
+	sum := fixed
+	for _, arity := range shapeOf(s).Levels() {
+		if arity == 8 {
+			sum += arity8
+		} else {
+			sum += arity2
+		}
+	}
+	return sum
 }
 
 // VKBytes is the size of the .vk file of a circuit.

@@ -1,0 +1,253 @@
+package prover
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"runtime"
+	"slices"
+	"time"
+
+	"wdpost/internal/task"
+	"wdpost/proofs"
+	"wdpost/proofs/groth16"
+	"wdpost/proofs/post"
+)
+
+// ErrWindowClosed is the cause of an end at Question.NotAfter.
+var ErrWindowClosed = errors.New("the window closed")
+
+// ErrSelfCheck means that a proof made here did not verify.
+var ErrSelfCheck = errors.New("the proof made here does not verify")
+
+// Config is what an Engine works with.
+type Config struct {
+	// Reader reads the sectors. Required.
+	Reader VanillaReader
+	// Keys says where the key files are.
+	Keys KeyConfig
+	// Memory is the budget of all proofs together in bytes, keys without a raw
+	// cache included. 0: nine tenths of what is available at the start.
+	Memory uint64
+	// Proofs is how many proofs run at once. 0: one for each 16 cores, at
+	// least one. Sectors of further tasks are read meanwhile.
+	Proofs int
+	// Reads is how many sectors are read at once over all tasks. Default 64:
+	// reading is waiting, mostly.
+	Reads int
+	// PartitionSectors replaces the network's number of sectors in a window
+	// partition, for development networks. 0: the network's.
+	PartitionSectors int
+	// Log gets one line for each step of a task.
+	Log *slog.Logger
+}
+
+// Engine answers proving tasks on this machine. It is safe for concurrent use.
+type Engine struct {
+	cfg       Config
+	system    *proofs.System
+	keys      *Keys
+	admission *Admission
+	verifier  *Verifier
+	reads     chan struct{} // one token for each sector being read
+}
+
+// New prepares an engine; it loads no keys yet, see WarmUp.
+func New(cfg Config) (*Engine, error) {
+	if cfg.Log == nil {
+		cfg.Log = slog.New(slog.DiscardHandler)
+	}
+	if cfg.Keys.Log == nil {
+		cfg.Keys.Log = cfg.Log
+	}
+	if cfg.Keys.MemoryLimit == 0 && cfg.Memory > 0 {
+		cfg.Keys.MemoryLimit = cfg.Memory / 2
+	}
+	if cfg.Reads < 1 {
+		cfg.Reads = 64
+	}
+	admission, err := NewAdmission(cfg.Memory, cfg.Proofs)
+	if err != nil {
+		return nil, err
+	}
+	system, keys := proofs.New(), NewKeys(cfg.Keys)
+	return &Engine{
+		cfg: cfg, system: system, keys: keys, admission: admission,
+		verifier: newVerifier(system, keys, cfg.PartitionSectors),
+		reads:    make(chan struct{}, cfg.Reads),
+	}, nil
+}
+
+// Close gives back the keys. No task may be running.
+func (e *Engine) Close() error { return e.keys.Close() }
+
+// Verifier checks proofs with the same keys.
+func (e *Engine) Verifier() *Verifier { return e.verifier }
+
+// WarmUp loads the keys of proof types and compiles their circuits, so that the
+// first window does not wait for it. It fails if a proof of one of them cannot
+// be made here.
+func (e *Engine) WarmUp(ctx context.Context, types ...post.ProofType) error {
+	for _, typ := range types {
+		setup := setupFor(typ, e.cfg.PartitionSectors)
+		if _, err := e.key(ctx, setup); err != nil {
+			return fmt.Errorf("warm up %s: %w", typ, err)
+		}
+		if _, err := e.system.Circuit(setup); err != nil {
+			return fmt.Errorf("warm up %s: %w", typ, err)
+		}
+		if _, err := e.verifier.of(ctx, setup); err != nil {
+			return fmt.Errorf("warm up %s: %w", typ, err)
+		}
+	}
+	return nil
+}
+
+// key loads the proving key of a circuit if proofs of it fit.
+func (e *Engine) key(ctx context.Context, s post.Setup) (*ProvingKey, error) {
+	if err := e.admission.Check(s); err != nil {
+		return nil, err
+	}
+	key, err := e.keys.Proving(ctx, s)
+	if err != nil {
+		return nil, err
+	}
+	if err := e.admission.Pin(ctx, key); err != nil {
+		return nil, err
+	}
+	return key, nil
+}
+
+// ProveWindowPoSt answers a WindowPoSt question; see task.Question and
+// task.Answer for what AllowSkip means. A proof is verified before it is
+// returned. Errors: task.ErrBadQuestion (permanent), ErrWindowClosed
+// (permanent), a *MissingKeyError, ErrTooLarge, ErrSelfCheck, or the cause of
+// ctx's end. That sectors cannot be read is not an error.
+func (e *Engine) ProveWindowPoSt(ctx context.Context, q task.Question) (task.Answer, error) {
+	return e.prove(ctx, post.Window, q)
+}
+
+// ProveWinningPoSt answers a WinningPoSt question, which has exactly one
+// replica. Otherwise it is as ProveWindowPoSt.
+func (e *Engine) ProveWinningPoSt(ctx context.Context, q task.Question) (task.Answer, error) {
+	return e.prove(ctx, post.Winning, q)
+}
+
+func (e *Engine) prove(ctx context.Context, kind post.Kind, q task.Question) (task.Answer, error) {
+	start := time.Now()
+	ctx, cancel := withWindow(ctx, q)
+	defer cancel()
+	job, err := e.newJob(kind, q)
+	if err != nil {
+		return task.Answer{}, err
+	}
+	key, err := e.key(ctx, job.setup)
+	if err != nil {
+		return task.Answer{}, e.verdict(ctx, job, err)
+	}
+	if err := job.read(ctx); err != nil {
+		return task.Answer{}, e.verdict(ctx, job, err)
+	}
+	answer := task.Answer{Faults: job.faults}
+	job.log.Info("sectors read", "sectors", len(job.sectors), "faults", len(job.faults), "took", time.Since(start))
+	if len(job.sectors) == 0 || len(job.faults) > 0 && !q.AllowSkip {
+		return answer, nil
+	}
+	proof, err := e.snark(ctx, key, job)
+	if err != nil {
+		return task.Answer{}, e.verdict(ctx, job, err)
+	}
+	answer.Proofs = [][]byte{proof}
+	job.log.Info("proof made and verified", "sectors", len(job.sectors), "bytes", len(proof), "took", time.Since(start))
+	return answer, nil
+}
+
+// snark proves and verifies what was read.
+func (e *Engine) snark(ctx context.Context, key *ProvingKey, job *job) ([]byte, error) {
+	leave, err := e.admission.Enter(ctx, job.setup)
+	if err != nil {
+		return nil, err
+	}
+	defer leave()
+	start := time.Now()
+	proof, err := e.system.Prove(key.ProvingKey, job.task(), proofs.ProveConfig{
+		Workers: runtime.GOMAXPROCS(0), Done: ctx.Done(),
+	})
+	if err != nil {
+		return nil, err
+	}
+	job.log.Debug("proof made", "took", time.Since(start), "constraints", job.constraints())
+	if err := e.verifier.verify(ctx, job.statement(), proof); err != nil {
+		return nil, fmt.Errorf("%w: %w; check the files of %s", ErrSelfCheck, err, key.Path)
+	}
+	return proof, nil
+}
+
+// withWindow ends the context when the window closes.
+func withWindow(ctx context.Context, q task.Question) (context.Context, context.CancelFunc) {
+	if q.NotAfter == 0 {
+		return context.WithCancel(ctx)
+	}
+	return context.WithDeadlineCause(ctx, time.Unix(q.NotAfter, 0), ErrWindowClosed)
+}
+
+// verdict names what an error means for the task: whatever went wrong after the
+// context ended went wrong because of that.
+func (e *Engine) verdict(ctx context.Context, job *job, err error) error {
+	if ctx.Err() != nil && (errors.Is(err, groth16.ErrCanceled) || errors.Is(err, context.Cause(ctx))) {
+		err = context.Cause(ctx)
+	}
+	err = fmt.Errorf("prove %s of miner %d, %d sectors: %w", job.typ, job.miner, len(job.replicas), err)
+	if errors.Is(err, ErrWindowClosed) {
+		return task.Permanent(err)
+	}
+	return err
+}
+
+// newJob checks a question and puts its replicas in ascending order.
+func (e *Engine) newJob(kind post.Kind, q task.Question) (*job, error) {
+	if err := q.Check(); err != nil {
+		return nil, err
+	}
+	typ, err := post.ParseProofType(q.ProofType)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", task.ErrBadQuestion, err)
+	}
+	if typ.Kind() != kind {
+		return nil, fmt.Errorf("%w: %s is not a %s proof", task.ErrBadQuestion, typ, kind)
+	}
+	if kind == post.Winning && len(q.Replicas) != 1 {
+		return nil, fmt.Errorf("%w: %d replicas, WinningPoSt proves one", task.ErrBadQuestion, len(q.Replicas))
+	}
+	replicas := slices.Clone(q.Replicas)
+	slices.SortFunc(replicas, func(a, b task.Replica) int {
+		if a.SectorID < b.SectorID {
+			return -1
+		}
+		return 1 // no two are equal: Check has seen to it
+	})
+	j := &job{
+		engine: e, miner: q.MinerID, typ: typ, setup: setupFor(typ, e.cfg.PartitionSectors),
+		seed: q.Seed, replicas: replicas, skip: q.AllowSkip,
+		log: e.cfg.Log.With("miner", q.MinerID, "task", q.ID(), "type", typ.String()),
+	}
+	if q.Deadline != nil {
+		j.log = j.log.With("deadline", *q.Deadline, "partitions", q.Partitions)
+	}
+	whole := statementOf(j, replicas)
+	if err := whole.Validate(); err != nil {
+		return nil, fmt.Errorf("%w: %w", task.ErrBadQuestion, err)
+	}
+	return j, nil
+}
+
+// setupFor is the circuit of a proof type, with a development network's number
+// of sectors in a window partition.
+func setupFor(typ post.ProofType, partitionSectors int) post.Setup {
+	s := typ.Setup()
+	if partitionSectors > 0 && typ.Kind() == post.Window {
+		s = s.WithSectors(partitionSectors)
+	}
+	return s
+}
