@@ -85,18 +85,20 @@ func (v *Verifier) verify(ctx context.Context, s *post.Statement, proof []byte) 
 // of returns the prepared verifying key of a circuit.
 func (v *Verifier) of(ctx context.Context, s post.Setup) (*groth16.Verifier, error) {
 	v.mu.Lock()
-	defer v.mu.Unlock()
-	if p := v.prepared[s]; p != nil {
+	p := v.prepared[s]
+	v.mu.Unlock()
+	if p != nil {
 		return p, nil
 	}
 	vk, err := v.keys.Verifying(ctx, s)
 	if err != nil {
 		return nil, err
 	}
-	p, err := groth16.NewVerifier(vk, runtime.GOMAXPROCS(0))
-	if err != nil {
+	if p, err = groth16.NewVerifier(vk, runtime.GOMAXPROCS(0)); err != nil {
 		return nil, err
 	}
-	v.prepared[s] = p
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.prepared[s] = p // two that came at once prepared the same
 	return p, nil
 }

@@ -10,6 +10,7 @@ import (
 
 	bls "github.com/consensys/gnark-crypto/ecc/bls12-381"
 
+	"wdpost/proofs"
 	"wdpost/proofs/groth16"
 	"wdpost/proofs/params"
 	"wdpost/proofs/post"
@@ -33,7 +34,11 @@ func (t *Tool) generate(ctx context.Context, s post.Setup) error {
 	}
 	writer := &headKeeper{Sink: params.NewWriter(out)}
 	stage, total := "generate "+Name(s), params.ParamsBytes(s)
-	err = t.MakeKey(ctx, s, writer, func(done, points uint64) {
+	makeKey := t.MakeKey
+	if makeKey == nil {
+		makeKey = t.randomKey
+	}
+	err = makeKey(ctx, s, writer, func(done, points uint64) {
 		t.progress(stage, uint64(float64(total)*float64(done)/float64(max(points, 1))), total)
 	})
 	if err == nil {
@@ -49,6 +54,15 @@ func (t *Tool) generate(ctx context.Context, s post.Setup) error {
 		return errors.Join(err, out.discard())
 	}
 	return nil
+}
+
+// randomKey is the default of MakeKey.
+func (t *Tool) randomKey(ctx context.Context, s post.Setup, sink groth16.Sink, progress func(done, total uint64)) error {
+	err := proofs.New().GenerateKey(s, sink, proofs.KeyConfig{Workers: t.workers(), Done: ctx.Done(), Progress: progress})
+	if errors.Is(err, groth16.ErrCanceled) {
+		return context.Cause(ctx)
+	}
+	return err
 }
 
 // keepPublishedVK refuses to overwrite the network's verifying key with one of

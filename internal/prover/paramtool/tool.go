@@ -36,6 +36,7 @@ type Tool struct {
 	Workers  int      // goroutines; fewer than 1: all cores
 	Progress Progress // may be nil
 	// MakeKey makes a development key of a circuit and feeds it to a sink.
+	// Default: one from secrets drawn at random and forgotten.
 	MakeKey func(ctx context.Context, s post.Setup, sink groth16.Sink, progress func(done, total uint64)) error
 	// FreeSpace is the number of bytes that can be written to a directory.
 	// Default: what the file system says.
