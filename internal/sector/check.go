@@ -1,0 +1,116 @@
+package sector
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"sync"
+
+	"wdpost/internal/task"
+	"wdpost/proofs/merkle"
+)
+
+// Wanted is a sector that is to be proven, as the chain knows it.
+type Wanted struct {
+	Number     uint64
+	SectorSize uint64   // bytes
+	CommR      [32]byte // field element, little-endian
+	Updated    bool     // by a snap deal: its files are under update and update-cache
+}
+
+// Checked is the outcome for one sector: where its files lie, or why it cannot
+// be proven.
+type Checked struct {
+	Wanted
+	Location
+	Err error
+}
+
+// ErrNotFound means that no configured store is known to hold the sector.
+var ErrNotFound = errors.New("not in any attached store; attach the store that has it")
+
+// Checker tells whether sectors could be proven now.
+type Checker struct {
+	locator *Locator
+	guard   *Guard
+	reader  *Reader
+}
+
+// NewChecker shares the bounds of guard with whoever else uses it.
+func NewChecker(locator *Locator, guard *Guard) *Checker {
+	return &Checker{locator: locator, guard: guard, reader: NewReader(guard)}
+}
+
+// Check looks at every sector and returns the outcomes in the same order. It
+// returns before or when ctx ends, whatever hangs; what was not looked at by
+// then has the cause of ctx as its error.
+//
+// A sector passes when replica, p_aux and tree files are there. Strict also
+// compares their sizes, reads one leaf, and holds comm_r against the chain's.
+// Where a sector has several copies, the first one that passes counts.
+func (c *Checker) Check(ctx context.Context, miner uint64, wanted []Wanted, strict bool) []Checked {
+	out := make([]Checked, len(wanted))
+	var wg sync.WaitGroup
+	for i, w := range wanted {
+		// One goroutine for each: the guard bounds what they do in each store,
+		// so that those of a dead store keep no others waiting.
+		wg.Go(func() { out[i] = c.checkCopies(ctx, ID{miner, w.Number}, w, strict) })
+	}
+	wg.Wait()
+	return out
+}
+
+func (c *Checker) checkCopies(ctx context.Context, id ID, w Wanted, strict bool) Checked {
+	copies := c.locator.Find(id, w.Updated)
+	if len(copies) == 0 {
+		return Checked{Wanted: w, Location: Location{ID: id, Updated: w.Updated}, Err: ErrNotFound}
+	}
+	var reasons []error
+	for _, at := range copies {
+		err := c.checkOne(ctx, at, w, strict)
+		if err == nil {
+			return Checked{Wanted: w, Location: at}
+		}
+		reasons = append(reasons, err)
+	}
+	return Checked{Wanted: w, Location: copies[0], Err: errors.Join(reasons...)}
+}
+
+func (c *Checker) checkOne(ctx context.Context, at Location, w Wanted, strict bool) error {
+	if strict {
+		leaf := rand.Uint64N(max(1, w.SectorSize/merkle.NodeSize))
+		_, err := c.reader.ReadVanilla(ctx, w.SectorSize, task.Replica{
+			SectorID: w.Number, CommR: w.CommR, CacheDir: at.CacheDir, SealedFile: at.SealedFile,
+		}, []uint64{leaf})
+		return err
+	}
+	shape, err := merkle.ShapeOf(w.SectorSize)
+	if err != nil {
+		return err
+	}
+	_, err = guarded(ctx, c.guard, storeOf(at.SealedFile), func(<-chan struct{}) (struct{}, error) {
+		return struct{}{}, exist(at, shape)
+	})
+	return err
+}
+
+// exist requires the files that proving opens.
+func exist(at Location, shape merkle.Shape) error {
+	files := []string{at.SealedFile}
+	for _, name := range cacheFiles(shape) {
+		files = append(files, filepath.Join(at.CacheDir, name))
+	}
+	for _, path := range files {
+		info, err := os.Stat(path)
+		if err != nil {
+			return err
+		}
+		if !info.Mode().IsRegular() {
+			return fmt.Errorf("%s is not a file", path)
+		}
+	}
+	return nil
+}

@@ -1,0 +1,59 @@
+package sector
+
+import (
+	"fmt"
+	"path/filepath"
+	"strconv"
+	"strings"
+
+	"wdpost/proofs/merkle"
+	"wdpost/proofs/post"
+)
+
+// ID names a sector.
+type ID struct {
+	Miner  uint64 // actor number
+	Number uint64
+}
+
+// String is the name of the sector's files: s-t01008-1.
+func (id ID) String() string { return fmt.Sprintf("s-t0%d-%d", id.Miner, id.Number) }
+
+// ParseID reads a file name like s-t01008-1; ok is false for any other name.
+func ParseID(name string) (id ID, ok bool) {
+	miner, number, found := strings.Cut(strings.TrimPrefix(name, "s-t0"), "-")
+	if !found {
+		return ID{}, false
+	}
+	var errMiner, errNumber error
+	id.Miner, errMiner = strconv.ParseUint(miner, 10, 63)
+	id.Number, errNumber = strconv.ParseUint(number, 10, 63)
+	// Printing back refuses other spellings, like leading zeros.
+	return id, errMiner == nil && errNumber == nil && id.String() == name
+}
+
+// Folders of a store. Updated (snap) sectors have their replica and cache in
+// the latter two, beside those of the sector they were made from.
+const (
+	sealedDir      = "sealed"
+	cacheDir       = "cache"
+	updateDir      = "update"
+	updateCacheDir = "update-cache"
+)
+
+// dirs names the folders of replica and cache.
+func dirs(updated bool) (replica, cache string) {
+	if updated {
+		return updateDir, updateCacheDir
+	}
+	return sealedDir, cacheDir
+}
+
+// storeOf is the store's folder as told by the path of a sector's file in it:
+// the parent of sealed, cache, update or update-cache.
+func storeOf(file string) string { return filepath.Dir(filepath.Dir(file)) }
+
+// cacheFiles lists the names in a cache directory that proving needs.
+func cacheFiles(shape merkle.Shape) []string {
+	return append([]string{post.PAuxName}, shape.FileNames()...)
+}

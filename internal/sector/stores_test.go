@@ -1,0 +1,460 @@
+package sector
+
+import (
+	"bytes"
+	"context"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"wdpost/internal/task"
+	"wdpost/proofs/merkle"
+	"wdpost/proofs/post"
+)
+
+const (
+	miner = 1008
+	size  = 2048
+)
+
+func TestParseID(t *testing.T) {
+	for name, want := range map[string]ID{"s-t01008-1": {1008, 1}, "s-t01-0": {1, 0}, "s-t018446744073709551-9": {18446744073709551, 9}} {
+		if got, ok := ParseID(name); !ok || got != want || got.String() != name {
+			t.Errorf("%q: %v, %v", name, got, ok)
+		}
+	}
+	for _, name := range []string{"", "s-t01008", "s-t01008-", "s-t01008-01", "s-t01008-1.tmp", "s-f01008-1", "fetching", "s-t001-1", "s-t01008--1", "s-t01008-99999999999999999999"} {
+		if got, ok := ParseID(name); ok {
+			t.Errorf("%q taken for %v", name, got)
+		}
+	}
+}
+
+func FuzzParseID(f *testing.F) {
+	f.Add("s-t01008-1")
+	f.Add("s-t0-")
+	f.Fuzz(func(t *testing.T, name string) {
+		if id, ok := ParseID(name); ok && id.String() != name {
+			t.Fatalf("%q is %v", name, id)
+		}
+	})
+}
+
+// TestAttachAndFind walks the guide's way: attach two stores, find sectors.
+func TestAttachAndFind(t *testing.T) {
+	index := OpenIndex(t.TempDir())
+	one, two := t.TempDir(), t.TempDir()
+	copySector(t, one, 1)
+	copySector(t, one, 2)
+	copySector(t, two, 2)
+	copySector(t, two, 3)
+	updated(t, two, 3)
+	touch(t, filepath.Join(one, sealedDir, "not a sector"), 10)
+
+	log := &bytes.Buffer{}
+	report := attach(t, index, log, AttachConfig{Name: "storage1", Path: one + "/", Verbose: true})
+	if report != (AttachReport{Sectors: 2}) {
+		t.Errorf("report %+v", report)
+	}
+	if report := attach(t, index, log, AttachConfig{Name: "storage2", Path: two}); report != (AttachReport{Sectors: 2, Updated: 1}) {
+		t.Errorf("report %+v", report)
+	}
+	for _, want := range []string{"sector s-t01008-1 scanned", "2 sectors out of 2 files have been found"} {
+		if !strings.Contains(log.String(), want) {
+			t.Errorf("log %s lacks %q", log, want)
+		}
+	}
+
+	only := func(m uint64) func(uint64) bool { return func(x uint64) bool { return x == m } }
+	l, err := NewLocator(index, []Store{{Name: "storage1", Path: one, Allows: only(miner)}, {Name: "storage2", Path: two + "/"}}, discard())
+	if err != nil {
+		t.Fatal(err)
+	}
+	find := func(number uint64, updated bool) string {
+		var names []string
+		for _, at := range l.Find(ID{miner, number}, updated) {
+			names = append(names, at.ReplicaStore+"/"+at.CacheStore)
+		}
+		return strings.Join(names, " ")
+	}
+	for number, want := range map[uint64]string{
+		1: "storage1/storage1",
+		2: "storage1/storage1 storage2/storage2 storage1/storage2 storage2/storage1",
+		3: "storage2/storage2",
+		4: "",
+	} {
+		if got := find(number, false); got != want {
+			t.Errorf("sector %d: %q, want %q", number, got, want)
+		}
+	}
+	if got := find(3, true); got != "storage2/storage2" {
+		t.Errorf("updated sector 3: %q", got)
+	}
+	if got := l.Find(ID{7, 1}, false); got != nil {
+		t.Errorf("sector of another miner: %v", got)
+	}
+	at := l.Find(ID{miner, 3}, true)[0]
+	if at.SealedFile != filepath.Join(two, "update", "s-t01008-3") || at.CacheDir != filepath.Join(two, "update-cache", "s-t01008-3") {
+		t.Errorf("location %+v", at)
+	}
+
+	// Attaching again while the locator runs shows.
+	copySector(t, one, 5)
+	attach(t, index, io.Discard, AttachConfig{Name: "storage1", Path: one})
+	l.looked = time.Time{}
+	if got := find(5, false); got != "storage1/storage1" {
+		t.Errorf("new sector 5: %q", got)
+	}
+}
+
+func TestAttachLeavesOut(t *testing.T) {
+	index := OpenIndex(t.TempDir())
+	store := t.TempDir()
+	for n := uint64(1); n <= 5; n++ {
+		copySector(t, store, n)
+	}
+	remove(t, filepath.Join(store, cacheDir, "s-t01008-2", "p_aux"))
+	remove(t, filepath.Join(store, cacheDir, "s-t01008-3", "sc-02-data-tree-r-last.dat"))
+	touch(t, filepath.Join(store, sealedDir, "s-t01008-4"), 2047)
+	elsewhere := filepath.Join(t.TempDir(), "file")
+	touch(t, elsewhere, size)
+	remove(t, filepath.Join(store, sealedDir, "s-t01008-5"))
+	if err := os.Symlink(elsewhere, filepath.Join(store, sealedDir, "s-t01008-5")); err != nil {
+		t.Fatal(err)
+	}
+	remove(t, filepath.Join(store, cacheDir, "s-t01008-1", "t_aux")) // not needed
+
+	log := &bytes.Buffer{}
+	report := attach(t, index, log, AttachConfig{Name: "a", Path: store, Strict: true})
+	if report != (AttachReport{Sectors: 1, Skipped: 4}) {
+		t.Errorf("report %+v\n%s", report, log)
+	}
+	for _, want := range []string{"s-t01008-2/p_aux", "s-t01008-3/sc-02", "2047 bytes, which is no size", "link out of the store"} {
+		if !strings.Contains(log.String(), want) {
+			t.Errorf("log lacks %q:\n%s", want, log)
+		}
+	}
+	// The chain's word on the size counts.
+	log.Reset()
+	report = attach(t, index, log, AttachConfig{Name: "a", Path: store, SectorSize: func(context.Context, uint64) (uint64, error) { return 8 << 20, nil }})
+	if report.Sectors != 0 || !strings.Contains(log.String(), "the miner's sectors have 8388608") {
+		t.Errorf("report %+v\n%s", report, log)
+	}
+	report = attach(t, index, log, AttachConfig{Name: "a", Path: store, SectorSize: func(context.Context, uint64) (uint64, error) { return 0, errors.New("no such miner") }})
+	if report.Skipped != 5 || !strings.Contains(log.String(), "no such miner") {
+		t.Errorf("report %+v\n%s", report, log)
+	}
+}
+
+// TestAttachPattern: a pattern adds to and removes from what it selects only.
+func TestAttachPattern(t *testing.T) {
+	index := OpenIndex(t.TempDir())
+	store := t.TempDir()
+	for n := uint64(1); n <= 3; n++ {
+		copySector(t, store, n)
+	}
+	attach(t, index, io.Discard, AttachConfig{Name: "a", Path: store})
+	for _, n := range []string{"s-t01008-1", "s-t01008-2"} {
+		remove(t, filepath.Join(store, sealedDir, n))
+	}
+	attach(t, index, io.Discard, AttachConfig{Name: "a", Path: store, Pattern: "s-t01008-1"})
+	r, err := index.Get("a")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := fmt.Sprint(r.Replicas[miner]); got != "[2 3]" {
+		t.Errorf("replicas %s", got)
+	}
+	_, err = Attach(t.Context(), AttachConfig{Path: store, Pattern: "[", Index: index, Guard: NewGuard(GuardConfig{}), Log: discard()})
+	if err == nil || !strings.Contains(err.Error(), "malformed") {
+		t.Errorf("got %v", err)
+	}
+}
+
+// TestAttachSplit: replicas in one store, caches in another.
+func TestAttachSplit(t *testing.T) {
+	index := OpenIndex(t.TempDir())
+	whole, replicas, caches := t.TempDir(), t.TempDir(), t.TempDir()
+	copySector(t, whole, 1)
+	rename(t, filepath.Join(whole, sealedDir), filepath.Join(replicas, sealedDir))
+	rename(t, filepath.Join(whole, cacheDir), filepath.Join(caches, cacheDir))
+	if got := attach(t, index, io.Discard, AttachConfig{Name: "r", Path: replicas}); got.Sectors != 0 {
+		t.Errorf("half a sector taken for whole: %+v", got)
+	}
+	attach(t, index, io.Discard, AttachConfig{Name: "r", Path: replicas, AllowSplitted: true})
+	attach(t, index, io.Discard, AttachConfig{Name: "c", Path: caches, AllowSplitted: true})
+	l, err := NewLocator(index, []Store{{Name: "r", Path: replicas}, {Name: "c", Path: caches}}, discard())
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := NewChecker(l, NewGuard(GuardConfig{}))
+	got := c.Check(t.Context(), miner, []Wanted{{Number: 1, SectorSize: size, CommR: commR(t, 1)}}, true)
+	if got[0].Err != nil || got[0].ReplicaStore != "r" || got[0].CacheStore != "c" {
+		t.Errorf("got %+v", got[0])
+	}
+}
+
+func TestStoreComplaints(t *testing.T) {
+	index := OpenIndex(t.TempDir())
+	store := t.TempDir()
+	attach(t, index, io.Discard, AttachConfig{Name: "storage1", Path: store})
+	tests := []struct {
+		name   string
+		stores []Store
+		want   []string
+	}{
+		{"other path", []Store{{Name: "storage1", Path: "/elsewhere"}}, []string{`store "storage1" is configured with the path /elsewhere but was attached with ` + store, "attach --verbose --name=storage1 /elsewhere"}},
+		{"other name", []Store{{Name: "storage9", Path: store}}, []string{`store "storage9" at ` + store + ` was attached under the name "storage1"`, "correct Name"}},
+		{"never attached", []Store{{Name: "new", Path: "/new"}}, []string{`store "new" at /new has not been attached`, "util storage attach"}},
+		{"twice", []Store{{Name: "storage1", Path: store}, {Name: "storage1", Path: store}}, []string{`two stores have the name "storage1"`}},
+		{"several at once", []Store{{Name: "x", Path: "/x"}, {Name: "y", Path: "/y"}}, []string{`store "x"`, `store "y"`}},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			_, err := NewLocator(index, tt.stores, discard())
+			for _, want := range tt.want {
+				if err == nil || !strings.Contains(err.Error(), want) {
+					t.Errorf("got %v, want %q", err, want)
+				}
+			}
+		})
+	}
+	file := filepath.Join(t.TempDir(), "file")
+	touch(t, file, 1)
+	for path, want := range map[string]string{file: "is not a directory", "/does/not/exist": "does not exist"} {
+		_, err := Attach(t.Context(), AttachConfig{Path: path, Index: index, Guard: NewGuard(GuardConfig{}), Log: discard()})
+		if err == nil || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), path) {
+			t.Errorf("%s: %v", path, err)
+		}
+	}
+}
+
+func TestDamagedRecord(t *testing.T) {
+	index := OpenIndex(t.TempDir())
+	store := t.TempDir()
+	attach(t, index, io.Discard, AttachConfig{Name: "/weird/../name", Path: store})
+	r, err := index.Get("/weird/../name")
+	if err != nil || r.Path != store {
+		t.Fatalf("got %+v, %v", r, err)
+	}
+	file, err := index.file(r.Name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	touch(t, file, 10)
+	if _, err := index.Get(r.Name); err == nil || !strings.Contains(err.Error(), "attach the store again") {
+		t.Errorf("got %v", err)
+	}
+	if _, err := index.Get("unknown"); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("got %v", err)
+	}
+	for _, name := range []string{"", strings.Repeat("x", 300), "..", ".hidden"} {
+		if err := index.Put(newRecord(name, "/x")); err == nil {
+			t.Errorf("the name %q was taken", name)
+		}
+	}
+}
+
+func TestCheck(t *testing.T) {
+	index := OpenIndex(t.TempDir())
+	one, two := t.TempDir(), t.TempDir()
+	for n := uint64(1); n <= 6; n++ {
+		copySector(t, one, n)
+	}
+	copySector(t, two, 2)
+	attach(t, index, io.Discard, AttachConfig{Name: "one", Path: one})
+	attach(t, index, io.Discard, AttachConfig{Name: "two", Path: two})
+	l, err := NewLocator(index, []Store{{Name: "one", Path: one}, {Name: "two", Path: two}}, discard())
+	if err != nil {
+		t.Fatal(err)
+	}
+	remove(t, filepath.Join(one, sealedDir, "s-t01008-2")) // there is a copy in two
+	remove(t, filepath.Join(one, cacheDir, "s-t01008-3", "p_aux"))
+	remove(t, filepath.Join(one, cacheDir, "s-t01008-4", "t_aux"))
+	touch(t, filepath.Join(one, sealedDir, "s-t01008-5"), 100)
+	copyFile(t, golden("cache/s-t01008-1/p_aux"), filepath.Join(one, cacheDir, "s-t01008-6", "p_aux"))
+
+	c := NewChecker(l, NewGuard(GuardConfig{}))
+	var wanted []Wanted
+	for n := uint64(1); n <= 7; n++ {
+		wanted = append(wanted, Wanted{Number: n, SectorSize: size, CommR: commR(t, n)})
+	}
+	wanted[0].CommR = commR(t, 2)
+	expect := func(strict bool, bad map[uint64]string) {
+		t.Helper()
+		for _, got := range c.Check(t.Context(), miner, wanted, strict) {
+			want, isBad := bad[got.Wanted.Number]
+			if isBad != (got.Err != nil) || isBad && !strings.Contains(got.Err.Error(), want) {
+				t.Errorf("strict %v, sector %d: %v, want %q", strict, got.Wanted.Number, got.Err, want)
+			}
+		}
+	}
+	expect(false, map[uint64]string{3: "s-t01008-3/p_aux", 7: "not in any attached store"})
+	expect(true, map[uint64]string{
+		1: "files belong to another replica", 3: "s-t01008-3/p_aux", 5: "too short",
+		6: "p_aux", 7: "not in any attached store",
+	})
+	if got := c.Check(t.Context(), miner, wanted[1:2], false)[0]; got.ReplicaStore != "two" {
+		t.Errorf("the healthy copy was not taken: %+v", got)
+	}
+}
+
+func TestCheckEndsWithContext(t *testing.T) {
+	index := OpenIndex(t.TempDir())
+	store := t.TempDir()
+	copySector(t, store, 1)
+	attach(t, index, io.Discard, AttachConfig{Name: "a", Path: store})
+	l, err := NewLocator(index, []Store{{Name: "a", Path: store}}, discard())
+	if err != nil {
+		t.Fatal(err)
+	}
+	guard := NewGuard(GuardConfig{Parallel: 1})
+	release := make(chan struct{})
+	defer close(release)
+	go guarded(t.Context(), guard, store, hang(release))
+	for health(guard, store).InFlight == 0 {
+		time.Sleep(time.Millisecond)
+	}
+	ctx, cancel := context.WithCancelCause(t.Context())
+	why := errors.New("window closed")
+	cancel(why)
+	got := NewChecker(l, guard).Check(ctx, miner, []Wanted{{Number: 1, SectorSize: size}}, false)
+	if !errors.Is(got[0].Err, why) {
+		t.Errorf("got %v", got[0].Err)
+	}
+}
+
+// TestReadVanilla reads a golden sector and holds the proof to its commitment.
+func TestReadVanilla(t *testing.T) {
+	store := t.TempDir()
+	copySector(t, store, 1)
+	replica := task.Replica{
+		SectorID: 1, CommR: commR(t, 1),
+		CacheDir: filepath.Join(store, cacheDir, "s-t01008-1"), SealedFile: filepath.Join(store, sealedDir, "s-t01008-1"),
+	}
+	r := NewReader(NewGuard(GuardConfig{}))
+	challenges := []uint64{0, 5, 63}
+	v, err := r.ReadVanilla(t.Context(), size, replica, challenges)
+	if err != nil {
+		t.Fatal(err)
+	}
+	shape, err := merkle.ShapeOf(size)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := v.Verify(merkle.NewHasher(), shape, challenges); err != nil {
+		t.Error(err)
+	}
+	replica.CommR = commR(t, 2)
+	if _, err := r.ReadVanilla(t.Context(), size, replica, challenges); !errors.Is(err, post.ErrOtherSector) {
+		t.Errorf("got %v", err)
+	}
+	replica.SealedFile += "9"
+	if _, err := r.ReadVanilla(t.Context(), size, replica, challenges); !errors.Is(err, fs.ErrNotExist) || !strings.Contains(err.Error(), "s-t01008-19") {
+		t.Errorf("got %v", err)
+	}
+}
+
+// Helpers. testdata holds six golden sectors of 2 KiB.
+
+func golden(name string) string { return filepath.Join("testdata", "2KiB", name) }
+
+func commR(t *testing.T, number uint64) (out [32]byte) {
+	t.Helper()
+	var list struct {
+		Sectors []struct {
+			CommR  string `json:"comm_r"`
+			Number uint64 `json:"number"`
+		} `json:"sectors"`
+	}
+	text, err := os.ReadFile(golden("sectors-1008-1.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := json.Unmarshal(text, &list); err != nil {
+		t.Fatal(err)
+	}
+	for _, s := range list.Sectors {
+		if s.Number == number {
+			if _, err := hex.Decode(out[:], []byte(s.CommR)); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	return out
+}
+
+func copySector(t *testing.T, store string, number uint64) {
+	t.Helper()
+	name := ID{miner, number}.String()
+	copyFile(t, golden("sealed/"+name), filepath.Join(store, sealedDir, name))
+	for _, f := range []string{"p_aux", "t_aux", "sc-02-data-tree-r-last.dat"} {
+		copyFile(t, golden("cache/"+name+"/"+f), filepath.Join(store, cacheDir, name, f))
+	}
+}
+
+// updated gives a sector the files of a snap update.
+func updated(t *testing.T, store string, number uint64) {
+	t.Helper()
+	name := ID{miner, number}.String()
+	copyFile(t, golden("sealed/"+name), filepath.Join(store, updateDir, name))
+	for _, f := range []string{"p_aux", "sc-02-data-tree-r-last.dat"} {
+		copyFile(t, golden("cache/"+name+"/"+f), filepath.Join(store, updateCacheDir, name, f))
+	}
+}
+
+func copyFile(t *testing.T, from, to string) {
+	t.Helper()
+	b, err := os.ReadFile(from)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.MkdirAll(filepath.Dir(to), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(to, b, 0o644); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func touch(t *testing.T, path string, size int) {
+	t.Helper()
+	if err := os.WriteFile(path, make([]byte, size), 0o644); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func remove(t *testing.T, path string) {
+	t.Helper()
+	if err := os.Remove(path); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func rename(t *testing.T, from, to string) {
+	t.Helper()
+	if err := os.Rename(from, to); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func attach(t *testing.T, index *Index, log io.Writer, cfg AttachConfig) AttachReport {
+	t.Helper()
+	cfg.Index, cfg.Guard, cfg.Log = index, NewGuard(GuardConfig{}), slog.New(slog.NewTextHandler(log, nil))
+	report, err := Attach(t.Context(), cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return report
+}
+
+func discard() *slog.Logger { return slog.New(slog.DiscardHandler) }
