@@ -199,9 +199,16 @@ func TestProveWindow(t *testing.T) {
 	if n := b.reader.calls.Load(); n != 2 {
 		t.Errorf("%d reads of 2 sectors", n)
 	}
+	v := b.engine.Verifier()
+	if err := v.VerifyWindowPoSt(t.Context(), b.question, answer); err != nil {
+		t.Error(err)
+	}
 	answer.Proofs[0][50] ^= 1
 	if err := b.verify(t, answer); !errors.Is(err, groth16.ErrInvalidProof) {
 		t.Errorf("tampered proof: %v", err)
+	}
+	if err := v.VerifyWindowPoSt(t.Context(), b.question, answer); !errors.Is(err, task.ErrBadAnswer) {
+		t.Errorf("tampered proof as an answer: %v", err)
 	}
 }
 

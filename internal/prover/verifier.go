@@ -3,11 +3,13 @@ package prover
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"runtime"
 	"slices"
 	"sync"
 
+	"wdpost/internal/task"
 	"wdpost/proofs"
 	"wdpost/proofs/groth16"
 	"wdpost/proofs/post"
@@ -51,6 +53,41 @@ func (v *Verifier) VerifyWindow(ctx context.Context, c Claim) error {
 // VerifyWinning is VerifyWindow for WinningPoSt, whose claims have one sector.
 func (v *Verifier) VerifyWinning(ctx context.Context, c Claim) error {
 	return v.verifyKind(ctx, post.Winning, c)
+}
+
+// VerifyWindowPoSt returns nil if an answer's proof is valid for the question
+// without the answer's faults. The error wraps task.ErrBadAnswer if it is not;
+// any other means that it could not be found out. An answer of faults alone is
+// valid.
+func (v *Verifier) VerifyWindowPoSt(ctx context.Context, q task.Question, a task.Answer) error {
+	return v.verifyAnswer(ctx, post.Window, q, a)
+}
+
+// VerifyWinningPoSt is VerifyWindowPoSt for WinningPoSt.
+func (v *Verifier) VerifyWinningPoSt(ctx context.Context, q task.Question, a task.Answer) error {
+	return v.verifyAnswer(ctx, post.Winning, q, a)
+}
+
+func (v *Verifier) verifyAnswer(ctx context.Context, kind post.Kind, q task.Question, a task.Answer) error {
+	if err := a.Check(q); err != nil {
+		return err
+	}
+	if len(a.Proofs) == 0 {
+		return nil
+	}
+	typ, err := post.ParseProofType(q.ProofType)
+	if err != nil {
+		return fmt.Errorf("%w: %w", task.ErrBadQuestion, err)
+	}
+	c := Claim{Type: typ, Randomness: q.Seed, Proof: a.Proofs[0]}
+	for _, r := range q.Without(a.Faults).Replicas {
+		c.Sectors = append(c.Sectors, post.Sector{Number: r.SectorID, CommR: r.CommR})
+	}
+	err = v.verifyKind(ctx, kind, c)
+	if errors.Is(err, groth16.ErrInvalidProof) {
+		return fmt.Errorf("%w: %w", task.ErrBadAnswer, err)
+	}
+	return err
 }
 
 // VerifyAll checks several claims of any kind and returns one error or nil for
