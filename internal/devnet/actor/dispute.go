@@ -1,0 +1,40 @@
+package actor
+
+import (
+	minertypes "github.com/filecoin-project/go-state-types/builtin/v18/miner"
+)
+
+// DisputeWindowedPoSt executes method 24: anybody may show that a proof which
+// the last window took on trust is invalid. The sectors it claimed become
+// faults. A valid proof stays, and the message fails.
+func (m *Miner) DisputeWindowedPoSt(rt *Runtime, params *minertypes.DisputeWindowedPoStParams) (*Miner, error) {
+	if params.Deadline >= m.Policy.PeriodDeadlines {
+		return m, illegalArgument("invalid deadline %d of %d", params.Deadline, m.Policy.PeriodDeadlines)
+	}
+	current := m.DeadlineInfo(rt.Epoch)
+	target := m.Policy.info(current.PeriodStart, params.Deadline, rt.Epoch).NextNotElapsed()
+	if target.IsOpen() || rt.Epoch >= target.Close-m.Policy.ProvingPeriod()+m.Policy.DisputeWindow {
+		return m, forbidden("can only dispute window posts during the dispute window (%d epochs after the challenge window closes)", m.Policy.DisputeWindow)
+	}
+	next, dl := m.withDeadline(params.Deadline)
+	if params.PoStIndex >= uint64(len(dl.Disputable)) {
+		return m, illegalArgument("failed to load proof for dispute: post %d not found", params.PoStIndex)
+	}
+	post := dl.Disputable[params.PoStIndex]
+	if err := rt.Verify(post.query); err == nil {
+		return m, illegalArgument("failed to dispute valid post")
+	}
+	var rest []Post
+	for i, p := range dl.Disputable {
+		if uint64(i) != params.PoStIndex {
+			rest = append(rest, p)
+		}
+	}
+	dl.Disputable = rest
+	for _, i := range post.Partitions {
+		p := &dl.Partitions[i]
+		p.Faults = p.Faults.Union(post.Proven.And(p.All))
+		p.Recovering = p.Recovering.Minus(post.Proven)
+	}
+	return next, nil
+}
