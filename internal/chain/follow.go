@@ -27,6 +27,10 @@ func (n *Node) Follow(ctx context.Context, handle func(context.Context, HeadEven
 		box:      newMailbox(),
 		track:    track{tipset: n.ChainGetTipSet},
 	}
+	return f.follow(ctx, handle)
+}
+
+func (f *follower) follow(ctx context.Context, handle func(context.Context, HeadEvent)) error {
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
