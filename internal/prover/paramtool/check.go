@@ -204,3 +204,26 @@ func (t *Tool) Remove(s post.Setup) (bool, error) {
 	}
 	return err == nil, err
 }
+
+// Present lists the network's circuits that have a .params file in ParamsDir or
+// a raw cache in Out, in order of size.
+func (t *Tool) Present() ([]post.Setup, error) {
+	var present []post.Setup
+	for _, size := range post.SectorSizes() {
+		for _, kind := range []post.Kind{post.Window, post.Winning} {
+			s := StandardSetup(kind, size)
+			key, err := isFile(t.paramsPath(s, params.ParamsExt))
+			if err != nil {
+				return nil, err
+			}
+			raw, err := isFile(t.rawPath(s))
+			if err != nil {
+				return nil, err
+			}
+			if key || raw {
+				present = append(present, s)
+			}
+		}
+	}
+	return present, nil
+}
