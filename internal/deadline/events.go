@@ -136,6 +136,14 @@ type MessageFailed struct {
 	Reason string
 }
 
+// WaitFailed tells that watching the batch's message broke off without a
+// result. It is watched again: only MessageFailed may lead to another message.
+type WaitFailed struct {
+	Ref
+	Batch  BatchID
+	Reason string
+}
+
 func (Head) event()          {}
 func (Resumed) event()       {}
 func (Planned) event()       {}
@@ -148,6 +156,7 @@ func (Submitted) event()     {}
 func (SubmitFailed) event()  {}
 func (MessageLanded) event() {}
 func (MessageFailed) event() {}
+func (WaitFailed) event()    {}
 
 // Action is something to be done; see the types below. Actions are carried
 // out in order, none of them waits for another.

@@ -98,6 +98,8 @@ func (m *Machine) Step(ev Event) []Action {
 		m.landed(e)
 	case MessageFailed:
 		m.messageFailed(e)
+	case WaitFailed:
+		m.waitFailed(e)
 	}
 	return m.out
 }
@@ -294,6 +296,15 @@ func (m *Machine) messageFailed(e MessageFailed) {
 	b.Stage, b.LastError = Ready, e.Reason
 	m.trySubmit(s, b)
 	m.settle(s)
+}
+
+func (m *Machine) waitFailed(e WaitFailed) {
+	s, b := m.batch(e.Ref, e.Batch)
+	if b == nil || b.Stage != Sent {
+		return
+	}
+	b.LastError = e.Reason
+	m.emit(Wait{Ref: s.Ref, Batch: b.ID, Attempt: b.Attempt})
 }
 
 // settle ends the deadline if nothing more can become of it.

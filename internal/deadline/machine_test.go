@@ -102,6 +102,7 @@ func TestStraightPath(t *testing.T) {
 	d.expect(deadline.Submitted{Ref: ref(5, 1), Batch: "0,1,2"}, "wait 0/5 0,1,2 attempt 1")
 	d.expect(deadline.Proved{Ref: ref(5, 1), Batch: "3"}, "submit 0/5 3 attempt 1 try 0")
 	d.expect(deadline.Submitted{Ref: ref(5, 1), Batch: "3"}, "wait 0/5 3 attempt 1")
+	d.expect(deadline.WaitFailed{Ref: ref(5, 1), Batch: "0,1,2", Reason: "defect"}, "wait 0/5 0,1,2 attempt 1")
 	d.expect(deadline.MessageLanded{Ref: ref(5, 1), Batch: "0,1,2", Epoch: 306})
 	d.expect(deadline.MessageFailed{Ref: ref(5, 1), Batch: "3", Reason: "out of gas"}, "submit 0/5 3 attempt 2 try 0")
 	d.expect(deadline.Submitted{Ref: ref(5, 1), Batch: "3"}, "wait 0/5 3 attempt 2")

@@ -1,0 +1,138 @@
+package poster
+
+import (
+	"context"
+	"errors"
+
+	"github.com/filecoin-project/go-address"
+	"github.com/filecoin-project/go-bitfield"
+	"github.com/filecoin-project/go-state-types/abi"
+	"github.com/filecoin-project/go-state-types/crypto"
+	"github.com/filecoin-project/go-state-types/dline"
+	"github.com/filecoin-project/go-state-types/exitcode"
+	"github.com/filecoin-project/go-state-types/network"
+
+	"wdpost/internal/lotus"
+	"wdpost/internal/task"
+)
+
+// Chain is the node, as far as it is asked here. Methods answer from the state
+// after the tipset tsk, honour ctx and may fail at any time: the caller asks
+// again.
+type Chain interface {
+	ChainHead(ctx context.Context) (*lotus.TipSet, error)
+	StateNetworkVersion(ctx context.Context, tsk lotus.TipSetKey) (network.Version, error)
+	StateMinerInfo(ctx context.Context, miner address.Address, tsk lotus.TipSetKey) (*lotus.MinerInfo, error)
+	StateMinerProvingDeadline(ctx context.Context, miner address.Address, tsk lotus.TipSetKey) (*dline.Info, error)
+	StateMinerDeadlines(ctx context.Context, miner address.Address, tsk lotus.TipSetKey) ([]lotus.Deadline, error)
+	StateMinerPartitions(ctx context.Context, miner address.Address, deadline uint64, tsk lotus.TipSetKey) ([]lotus.Partition, error)
+	StateMinerSectors(ctx context.Context, miner address.Address, sectors *bitfield.BitField, tsk lotus.TipSetKey) ([]*lotus.SectorOnChainInfo, error)
+	StateGetRandomnessFromBeacon(ctx context.Context, tag crypto.DomainSeparationTag, epoch abi.ChainEpoch, entropy []byte, tsk lotus.TipSetKey) (abi.Randomness, error)
+	StateGetRandomnessFromTickets(ctx context.Context, tag crypto.DomainSeparationTag, epoch abi.ChainEpoch, entropy []byte, tsk lotus.TipSetKey) (abi.Randomness, error)
+}
+
+// Head is one move of the chain's head. RevertedFrom is the lowest height that
+// was taken off the chain on the way to TipSet, 0 if the chain only grew or if
+// the way is unknown.
+type Head struct {
+	TipSet       *lotus.TipSet
+	RevertedFrom abi.ChainEpoch
+}
+
+// Prover makes proofs: in this process or through external processors. It
+// returns when the proof is made, when it is sure that it will not be, or when
+// ctx ends. Asking the same question again after any error is safe and finds
+// the work of the first time where there is any.
+type Prover interface {
+	ProveWindowPoSt(ctx context.Context, q task.Question) (task.Answer, error)
+}
+
+// Verifier checks proofs with the network's verifying keys.
+type Verifier interface {
+	// VerifyWindowPoSt reports whether proof (192 bytes for each proof
+	// partition) answers q over all of its replicas. An error means that it
+	// could not be found out.
+	VerifyWindowPoSt(ctx context.Context, q task.Question, proof []byte) (bool, error)
+}
+
+// SectorChecker knows where sectors lie and whether they could be read now.
+type SectorChecker interface {
+	// CheckSectors looks up each sector and checks that its files can be
+	// proven from, as strictly as it is configured for the miner. It returns
+	// before ctx ends, whatever hangs; a sector that could not be looked at in
+	// time is among Bad. An error means that nothing could be checked at all.
+	CheckSectors(ctx context.Context, miner abi.ActorID, sectors []Sector) (CheckResult, error)
+}
+
+// Sector is a sector as the chain knows it.
+type Sector struct {
+	Number    uint64
+	SealProof abi.RegisteredSealProof
+	CommR     task.Hash32
+	Updated   bool // a snap sector, whose files are under update/ and update-cache/
+}
+
+// Files is where a sector lies.
+type Files struct {
+	CacheDir   string
+	SealedFile string
+}
+
+// CheckResult has each checked sector in exactly one of its maps.
+type CheckResult struct {
+	Good map[uint64]Files
+	Bad  map[uint64]error // why it cannot be proven
+}
+
+// ErrNoSender is wrapped by Sender.SelectSender when no address may send.
+var ErrNoSender = errors.New("no address may send messages for the miner")
+
+// Sender hands messages over and tells what became of them.
+type Sender interface {
+	// SelectSender chooses the address that pays for the miner's message, among
+	// the configured ones if there are any.
+	SelectSender(ctx context.Context, miner address.Address, configured []address.Address) (address.Address, error)
+	// Push hands msg over under id. It is idempotent by id: once it returned
+	// without error, and also where an earlier call was answered with an error
+	// but took effect, pushing the id again changes nothing and returns the
+	// first message's handle. The message is given up at spec.Expire.
+	Push(ctx context.Context, id string, msg *lotus.Message, spec SendSpec) (Handle, error)
+	// Find tells what is known of a message now; a handle with the ID alone
+	// will do for a message whose Push was never answered.
+	Find(ctx context.Context, h Handle) (MessageOutcome, error)
+	// Wait returns when the message was executed confidence epochs ago or is
+	// sure never to be, or with an error.
+	Wait(ctx context.Context, h Handle, confidence uint64) (MessageOutcome, error)
+}
+
+// SendSpec is the price of a message and how long it is worth sending.
+type SendSpec struct {
+	Fees   Fees
+	Expire abi.ChainEpoch // first epoch at which it is worthless; 0 means never
+}
+
+// Handle names a message that was handed over. CID is empty until it is known.
+type Handle struct {
+	ID  string
+	CID string
+}
+
+// MessageState is what became of a message.
+type MessageState int
+
+// States of a message.
+const (
+	MessageUnknown  MessageState = iota // nobody ever heard of it
+	MessagePending                      // handed over, not executed
+	MessageExecuted                     // executed; see ExitCode
+	MessageDropped                      // never to be executed
+)
+
+// MessageOutcome is a message's state and, once executed, how and where.
+type MessageOutcome struct {
+	State    MessageState
+	Handle   Handle // with the CID, as soon as it is known
+	ExitCode exitcode.ExitCode
+	Height   abi.ChainEpoch
+	Reason   string // why it was dropped
+}
