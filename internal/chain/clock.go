@@ -31,7 +31,6 @@ func (c Clock) EpochAt(t time.Time) abi.ChainEpoch {
 	return abi.ChainEpoch(e)
 }
 
-
 // Clock returns the network's clock. It asks the node once; the answer never
 // changes.
 func (n *Node) Clock(ctx context.Context) (Clock, error) {

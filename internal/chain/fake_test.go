@@ -22,9 +22,12 @@ import (
 	"wdpost/internal/lotus"
 )
 
-// go-jsonrpc brings a background worker of opencensus.
+// go-jsonrpc brings a background worker of opencensus, and a line that is
+// closed while a frame arrives leaves its reader behind.
 func TestMain(m *testing.M) {
-	goleak.VerifyTestMain(m, goleak.IgnoreTopFunction("go.opencensus.io/stats/view.(*worker).start"))
+	goleak.VerifyTestMain(m,
+		goleak.IgnoreTopFunction("go.opencensus.io/stats/view.(*worker).start"),
+		goleak.IgnoreTopFunction("github.com/filecoin-project/go-jsonrpc.(*wsConn).nextMessage"))
 }
 
 const token = "good"

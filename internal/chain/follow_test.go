@@ -208,10 +208,10 @@ func TestFollowLeavesANodeThatLags(t *testing.T) {
 		r.set(func() { r.lagging = true })
 		r.move(r.main[1])
 		time.Sleep(time.Second)
+		r.stop()
 		if r.closed == 0 || len(r.opened) < 2 {
 			t.Errorf("%d opened, %d closed: the lagging node was kept", len(r.opened), r.closed)
 		}
-		r.stop()
 	})
 }
 
@@ -234,6 +234,7 @@ func TestFollowCoalesces(t *testing.T) {
 			src.move(ts)
 		}
 		time.Sleep(5 * time.Minute)
+		synctest.Wait()
 		if want := "reset 1|+2 +3 +4 +5 +6 +7 +8 +9"; strings.Join(got, "|") != want {
 			t.Errorf("events %q, want %q", got, want)
 		}

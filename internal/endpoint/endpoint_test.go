@@ -14,9 +14,12 @@ import (
 	"go.uber.org/goleak"
 )
 
-// go-jsonrpc brings a background worker of opencensus.
+// go-jsonrpc brings a background worker of opencensus, and a line that is
+// closed while a frame arrives leaves its reader behind.
 func TestMain(m *testing.M) {
-	goleak.VerifyTestMain(m, goleak.IgnoreTopFunction("go.opencensus.io/stats/view.(*worker).start"))
+	goleak.VerifyTestMain(m,
+		goleak.IgnoreTopFunction("go.opencensus.io/stats/view.(*worker).start"),
+		goleak.IgnoreTopFunction("github.com/filecoin-project/go-jsonrpc.(*wsConn).nextMessage"))
 }
 
 var node = Service{Name: "node", Path: "/rpc/v1", Namespace: "Filecoin", Header: "v1.FullNode"}

@@ -45,14 +45,18 @@ func (d *desk) submit(j *job) {
 	d.pump()
 }
 
-// pump gives free slots to waiting jobs. d.mu is held.
+// pump gives free slots to waiting jobs. Those whose time is up are left to
+// expire. d.mu is held.
 func (d *desk) pump() {
-	for d.free > 0 && len(d.waiting) > 0 {
-		best := 0
+	for d.free > 0 {
+		best := -1
 		for i, j := range d.waiting {
-			if j.height >= d.waiting[best].height {
+			if j.ctx.Err() == nil && (best < 0 || j.height >= d.waiting[best].height) {
 				best = i
 			}
+		}
+		if best < 0 {
+			return
 		}
 		j := d.waiting[best]
 		d.waiting = append(d.waiting[:best:best], d.waiting[best+1:]...)

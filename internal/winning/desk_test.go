@@ -52,6 +52,7 @@ func TestDeskDropsWhatIsLate(t *testing.T) {
 		d.submit(l.job(short, 11, time.Second))
 		start := time.Now()
 		time.Sleep(6 * time.Second)
+		synctest.Wait()
 		if !slices.Equal(l.dropped, []abi.ChainEpoch{11}) || !errors.Is(l.reason, errLate) {
 			t.Errorf("dropped %v because %v after %v", l.dropped, l.reason, time.Since(start))
 		}
