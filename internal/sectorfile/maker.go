@@ -84,8 +84,8 @@ func NewMaker(h *merkle.Hasher, workers int) *Maker {
 // reads 32 bytes more than the sector's size, the first of them for comm_c. It
 // returns comm_r.
 //
-// Every leaf is hashed (some 100 MiB an hour and core at worst), so this
-// is for small sectors.
+// Every leaf is hashed, which takes tenths of a second for each MiB, so this is
+// for small sectors.
 func (m *Maker) Random(ctx context.Context, s Sector, content io.Reader) (commR [32]byte, err error) {
 	shape, err := merkle.ShapeOf(s.Size)
 	if err != nil {

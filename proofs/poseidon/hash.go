@@ -53,12 +53,13 @@ func (p *Params) absorb(s *state, preimage []fr.Element) {
 	copy(s[1:], preimage)
 }
 
-// permute applies the optimised permutation (spec 3.5) and records its S-boxes
-// in trace unless that is nil.
+// permute applies the permutation and records its S-boxes in trace unless that
+// is nil. Values and order are those of the optimised permutation of spec 3.5;
+// the partial rounds are evaluated as a recurrence. Of the final state only
+// element 1 is computed.
 func (p *Params) permute(s *state, trace []fr.Element) {
 	t := p.Width()
 	c := p.constants
-	var zero state
 	for i := range t {
 		s[i].Add(&s[i], &c[i])
 	}
@@ -67,24 +68,19 @@ func (p *Params) permute(s *state, trace []fr.Element) {
 		trace = p.fullRound(s, c, trace, r == 0)
 		c = c[t:]
 		if r < halfRounds-1 {
-			p.mix(s, p.mds)
-		} else {
-			p.mix(s, p.preSparse)
+			p.mix(s)
 		}
 	}
-	for r := range p.sparse {
-		trace = sbox(&s[0], &c[r], trace)
-		p.mixSparse(s, &p.sparse[r])
-	}
+	trace = p.partialRounds(s, c, trace)
 	c = c[p.partial:]
-	for r := range halfRounds {
-		if r == halfRounds-1 {
-			c = zero[:t]
-		}
+	for range halfRounds - 1 {
 		trace = p.fullRound(s, c, trace, false)
 		c = c[t:]
-		p.mix(s, p.mds)
+		p.mix(s)
 	}
+	var zero state
+	p.fullRound(s, zero[:t], trace, false)
+	p.mixOne(&s[1], s, 1)
 }
 
 // fullRound applies the S-boxes of a full round and adds its constants. In the
@@ -122,29 +118,73 @@ func sbox(v, k *fr.Element, trace []fr.Element) []fr.Element {
 	return trace
 }
 
-// mix replaces s by s·m.
-func (p *Params) mix(s *state, m matrix) {
+// mix replaces s by s·M. M is a Hankel matrix of small fractions: L·M has the
+// 64-bit entries hankel[i+j], so a column is a run of hankel and a product takes
+// four word multiplications.
+func (p *Params) mix(s *state) {
 	var out state
-	var term fr.Element
-	for i, row := range m {
-		for j := range row {
-			term.Mul(&s[i], &row[j])
-			out[j].Add(&out[j], &term)
-		}
+	for j := range p.Width() {
+		p.mixOne(&out[j], s, j)
 	}
 	*s = out
 }
 
-// mixSparse applies the sparse matrix of a partial round.
-func (p *Params) mixSparse(s *state, m *Sparse) {
-	var sum, term fr.Element
-	for i := range m.WHat {
-		term.Mul(&s[i], &m.WHat[i])
-		sum.Add(&sum, &term)
+// mixOne sets z to element j of s·M. z may lie in s.
+func (p *Params) mixOne(z *fr.Element, s *state, j int) {
+	var acc sum
+	dot(&acc, &s[0], &p.hankel[j], p.Width())
+	acc.reduce(z)
+	z.Mul(z, &p.hankelScale)
+}
+
+// maxHistory is the length of the recurrence's history: 2·arity−1 zeros for
+// the time before the first round, an output and an input for each round, and
+// the last output.
+const maxHistory = 2*maxArity + 2*maxPartial
+
+// partialRounds mixes s, applies the partial rounds with the constants c, and
+// records their S-boxes. See recurrence.
+func (p *Params) partialRounds(s *state, c, trace []fr.Element) []fr.Element {
+	var (
+		r       = p.rounds
+		k       = p.arity
+		history [maxHistory]fr.Element
+		initial state // y[0], then e_n
+		x       fr.Element
+	)
+	for j := range r.start {
+		w := r.start[j].eval(s[:k+1])
+		w.reduce(&initial[j])
 	}
-	for j := range m.VRest {
-		term.Mul(&s[0], &m.VRest[j])
-		s[j+1].Add(&s[j+1], &term)
+	y := initial[0]
+	for n := range p.partial {
+		if n > 0 {
+			history[2*k-1+2*n] = y
+		}
+		if n%2 == 1 {
+			y.Neg(&y)
+		}
+		x = y
+		trace = sbox(&x, &c[n], trace)
+		if n%2 == 1 {
+			x.Neg(&x)
+		}
+		history[2*k+2*n] = x
+		w := r.step.eval(history[2*n:][:2*k+1])
+		w.reduce(&y)
+		y.Mul(&y, &r.scale)
+		if n < k {
+			y.Add(&y, &initial[n+1])
+		}
 	}
-	s[0] = sum
+	history[2*k-1+2*p.partial] = y
+	s[0] = y
+	if r.odd {
+		s[0].Neg(&y)
+	}
+	for j := range r.end {
+		w := r.end[j].eval(history[2*p.partial:][:2*k])
+		w.reduce(&s[j+1])
+	}
+	return trace
 }

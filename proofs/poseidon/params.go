@@ -2,6 +2,7 @@ package poseidon
 
 import (
 	"fmt"
+	"math/big"
 	"slices"
 
 	"github.com/consensys/gnark-crypto/ecc/bls12-381/fr"
@@ -14,6 +15,7 @@ const (
 	halfRounds = FullRounds / 2
 	maxArity   = 11
 	maxWidth   = maxArity + 1
+	maxPartial = 57
 )
 
 // Sparse is the mixing matrix of one partial round in the optimised
@@ -32,8 +34,10 @@ type Params struct {
 	arity, partial int
 	tag            fr.Element
 	constants      []fr.Element // compressed, spec 3.3
-	mds, preSparse matrix
-	sparse         []Sparse
+	mds            matrix
+	hankel         []uint64   // L/(t+k), k = 0…2t−2: row i+j of L·M, see mix
+	hankelScale    fr.Element // 2^64/L
+	rounds         *recurrence
 }
 
 // New generates the parameters for preimages of arity elements: 2, 4, 8 or 11.
@@ -45,7 +49,12 @@ func New(arity int) *Params {
 	p.tag.SetUint64(1<<arity - 1)
 	p.mds = cauchy(t)
 	p.constants = p.compress(roundConstants(t, p.partial))
-	p.preSparse, p.sparse = factorise(p.mds, p.partial)
+	lcm := commonDenominator(t)
+	for d := t; d <= 3*t-2; d++ {
+		p.hankel = append(p.hankel, new(big.Int).Quo(lcm, big.NewInt(int64(d))).Uint64())
+	}
+	p.hankelScale = rational{new(big.Int).Lsh(big.NewInt(1), 64), lcm}.element()
+	p.rounds = newRecurrence(p.mds, p.partial)
 	return p
 }
 
@@ -148,16 +157,18 @@ func (p *Params) Constants() []fr.Element { return slices.Clone(p.constants) }
 // from the left.
 func (p *Params) MDS() [][]fr.Element { return p.mds.clone() }
 
-// PreSparse returns a copy of the matrix that mixes after the fourth full
-// round, in place of M.
-func (p *Params) PreSparse() [][]fr.Element { return p.preSparse.clone() }
+// PreSparse returns the dense matrix that mixes after the fourth full round of
+// the optimised permutation, in place of M. It and SparseMatrices are for
+// building the circuit: hashing does not use them, and each call computes them
+// anew, in some milliseconds.
+func (p *Params) PreSparse() [][]fr.Element {
+	dense, _ := factorise(p.mds, p.partial)
+	return dense
+}
 
-// SparseMatrices returns a copy of the mixing matrices of the partial rounds
-// in the order of use.
+// SparseMatrices returns the mixing matrices of the partial rounds of the
+// optimised permutation in the order of use.
 func (p *Params) SparseMatrices() []Sparse {
-	out := make([]Sparse, len(p.sparse))
-	for i, s := range p.sparse {
-		out[i] = Sparse{WHat: slices.Clone(s.WHat), VRest: slices.Clone(s.VRest)}
-	}
-	return out
+	_, sparse := factorise(p.mds, p.partial)
+	return sparse
 }

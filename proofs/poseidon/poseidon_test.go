@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
+	"math/big"
 	"math/rand/v2"
 	"os"
 	"slices"
@@ -241,6 +242,7 @@ func TestTrace(t *testing.T) {
 // linear combinations formed from those before it.
 func replay(t *testing.T, p *Params, in, trace []fr.Element) fr.Element {
 	c := p.Constants()
+	preSparse, sparse := p.PreSparse(), p.SparseMatrices()
 	next := func(list *[]fr.Element) fr.Element {
 		e := (*list)[0]
 		*list = (*list)[1:]
@@ -287,11 +289,11 @@ func replay(t *testing.T, p *Params, in, trace []fr.Element) fr.Element {
 		}
 		switch {
 		case r == halfRounds-1:
-			s = p.preSparse.apply(s)
+			s = matrix(preSparse).apply(s)
 		case full:
 			s = p.mds.apply(s)
 		default:
-			m := p.sparse[r-halfRounds]
+			m := sparse[r-halfRounds]
 			old := slices.Clone(s)
 			s[0].SetZero()
 			for i := range old {
@@ -308,6 +310,61 @@ func replay(t *testing.T, p *Params, in, trace []fr.Element) fr.Element {
 		t.Fatalf("arity %d: %d trace values and %d constants left over", p.arity, len(trace), len(c))
 	}
 	return s[1]
+}
+
+// TestModulus checks the modulus and its negated inverse mod 2^64, which the
+// reductions have as constants.
+func TestModulus(t *testing.T) {
+	words := []uint64{q3, q2, q1, q0}
+	got := new(big.Int)
+	for _, w := range words {
+		got.Lsh(got, 64)
+		got.Or(got, new(big.Int).SetUint64(w))
+	}
+	if got.Cmp(fr.Modulus()) != 0 {
+		t.Errorf("modulus %x", got)
+	}
+	inv := negInv
+	if product := q0 * inv; product != ^uint64(0) {
+		t.Errorf("q·(−q⁻¹) = %x", product)
+	}
+}
+
+// TestForms compares linear forms over extreme and random values with field
+// arithmetic.
+func TestForms(t *testing.T) {
+	top := make([]fr.Element, 2*maxArity+1)
+	for i := range top {
+		top[i] = fr.Element{q0 - 1, q1, q2, q3} // the largest value in memory
+	}
+	for _, c := range []struct{ a, w []fr.Element }{
+		{top, top},
+		{pseudoRandom(1, 23), pseudoRandom(2, 23)},
+		{sequence(9), pseudoRandom(3, 9)},
+		{pseudoRandom(4, 1), top[:1]},
+		{top, sequence(23)},
+	} {
+		f := newFieldForm(c.w)
+		w := f.eval(c.a)
+		var got, want, term fr.Element
+		w.reduce(&got)
+		for i := range c.a {
+			want.Add(&want, term.Mul(&c.a[i], &c.w[i]))
+		}
+		if got != want {
+			t.Errorf("form of %d terms: %s, want %s", len(c.a), toHex(got), toHex(want))
+		}
+		words := make([]uint64, len(c.a))
+		for i := range words {
+			words[i] = c.w[i][0] | 1<<63
+		}
+		var fast, generic sum
+		dot(&fast, &c.a[0], &words[0], len(words))
+		dotGeneric(&generic, &c.a[0], &words[0], len(words))
+		if fast != generic {
+			t.Errorf("dot of %d terms: %x, want %x", len(words), fast, generic)
+		}
+	}
 }
 
 func TestNoAllocation(t *testing.T) {

@@ -1,0 +1,33 @@
+package poseidon
+
+import (
+	"math/bits"
+	"unsafe"
+
+	"github.com/consensys/gnark-crypto/ecc/bls12-381/fr"
+)
+
+// dotGeneric sets s to Σ a[i]·w[i] over n ≥ 1 consecutive elements and words.
+func dotGeneric(s *sum, a *fr.Element, w *uint64, n int) {
+	elements, words := unsafe.Slice(a, n), unsafe.Slice(w, n)
+	var s0, s1, s2, s3, s4, s5 uint64
+	for i := range elements {
+		x, m := &elements[i], words[i]
+		h0, l0 := bits.Mul64(x[0], m)
+		h1, l1 := bits.Mul64(x[1], m)
+		h2, l2 := bits.Mul64(x[2], m)
+		h3, l3 := bits.Mul64(x[3], m)
+		var c uint64
+		l1, c = bits.Add64(l1, h0, 0)
+		l2, c = bits.Add64(l2, h1, c)
+		l3, c = bits.Add64(l3, h2, c)
+		h3 += c
+		s0, c = bits.Add64(s0, l0, 0)
+		s1, c = bits.Add64(s1, l1, c)
+		s2, c = bits.Add64(s2, l2, c)
+		s3, c = bits.Add64(s3, l3, c)
+		s4, c = bits.Add64(s4, h3, c)
+		s5 += c
+	}
+	*s = sum{s0, s1, s2, s3, s4, s5}
+}
