@@ -37,6 +37,12 @@ func newCommand(out, errOut io.Writer, getenv func(string) string) *cli.Command 
 		ErrWriter: errOut,
 		// Errors are printed once, by main.
 		ExitErrHandler: func(context.Context, *cli.Command, error) {},
+		Action: func(_ context.Context, c *cli.Command) error {
+			if c.Args().Present() {
+				return fmt.Errorf("no command %q: use wdpost-param, winpost-param or all", c.Args().First())
+			}
+			return errors.New("what for? use wdpost-param, winpost-param or all, for example wdpost-param --size 32GiB")
+		},
 		Commands: []*cli.Command{
 			sub("wdpost-param", "raw cache of the WindowPoSt key of a sector size", windowSetups),
 			sub("winpost-param", "raw cache of the WinningPoSt key of a sector size", winningSetups),
@@ -143,7 +149,7 @@ func (w *work) run(ctx context.Context, c *cli.Command) error {
 		return fmt.Errorf("--partition-sectors %d: it must be positive", n)
 	}
 	progress := newProgress(w.errOut)
-	defer progress.close()
+	defer progress.end()
 	tool := &paramtool.Tool{
 		ParamsDir: c.String("params-dir"), Out: c.String("out"),
 		Trust: c.Bool("trust"), Generate: c.Bool("generate"), Progress: progress.report,

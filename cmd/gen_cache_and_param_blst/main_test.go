@@ -62,5 +62,6 @@ func TestProgressLines(t *testing.T) {
 	p := newProgress(os.NewFile(0, "")) // not a terminal in tests, and no crash if it is
 	p.report("a", 1, 2)
 	p.report("b", 2, 2)
-	p.close()
+	p.end()
+	p.end()
 }

@@ -18,20 +18,18 @@ const lineEvery = 10 * time.Second
 // a terminal, a line now and then elsewhere. Its methods are called from one
 // goroutine at a time.
 type progress struct {
-	w     io.Writer
-	bars  *mpb.Progress // nil where there is no terminal
-	bar   *mpb.Bar
-	stage string
-	begun time.Time
-	told  time.Time
+	w        io.Writer
+	terminal bool
+	bars     *mpb.Progress // of the current stage; nil where there is no terminal
+	bar      *mpb.Bar
+	stage    string
+	begun    time.Time
+	told     time.Time
 }
 
 func newProgress(w io.Writer) *progress {
-	p := &progress{w: w}
-	if f, ok := w.(*os.File); ok && isTerminal(f) {
-		p.bars = mpb.New(mpb.WithOutput(w), mpb.WithWidth(64))
-	}
-	return p
+	f, ok := w.(*os.File)
+	return &progress{w: w, terminal: ok && isTerminal(f)}
 }
 
 func isTerminal(f *os.File) bool {
@@ -68,9 +66,10 @@ func line(stage string, done, total uint64, took time.Duration) string {
 func (p *progress) begin(stage string, total uint64) {
 	p.stage, p.begun = stage, time.Now()
 	p.told = p.begun
-	if p.bars == nil {
+	if !p.terminal {
 		return
 	}
+	p.bars = mpb.New(mpb.WithOutput(p.w), mpb.WithWidth(64))
 	p.bar = p.bars.AddBar(int64(total),
 		mpb.PrependDecorators(decor.Name(stage+" ")),
 		mpb.AppendDecorators(
@@ -82,18 +81,13 @@ func (p *progress) begin(stage string, total uint64) {
 	)
 }
 
-// end finishes the current stage, whole or not.
+// end finishes the current stage, whole or not, and draws its last state.
 func (p *progress) end() {
-	if p.bar != nil && !p.bar.Completed() {
-		p.bar.Abort(false)
-	}
-	p.bar, p.stage = nil, ""
-}
-
-// close draws the last state.
-func (p *progress) close() {
-	p.end()
-	if p.bars != nil {
+	if p.bar != nil {
+		if !p.bar.Completed() {
+			p.bar.Abort(false)
+		}
 		p.bars.Wait()
 	}
+	p.bars, p.bar, p.stage = nil, nil, ""
 }
