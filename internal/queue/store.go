@@ -167,8 +167,13 @@ type Store interface {
 	// Retry reopens a task that is over, dropping its answer if it had one.
 	Retry(ctx context.Context, now int64, id string) error
 
-	// Cancel fails a task that is not over. Its slave learns by heartbeat.
-	Cancel(ctx context.Context, now int64, id, reason string) error
+	// Cancel fails a task that is not over. Its slave learns by heartbeat. The
+	// kind is task.KindCancelled for an operator, whose word lasts, or
+	// task.KindAborted for an asker that needs no answer now.
+	Cancel(ctx context.Context, now int64, id string, kind task.VerdictKind, reason string) error
+
+	// Ready returns how many tasks could be claimed, counting up to limit.
+	Ready(ctx context.Context, now int64, limit int) (int, error)
 
 	// Counts returns how many tasks are in each state, the archive aside.
 	Counts(ctx context.Context) (map[task.State]int, error)

@@ -124,6 +124,39 @@ func TestNarrow(t *testing.T) {
 	}
 }
 
+func TestAnswerCheck(t *testing.T) {
+	skip, strict := question(), question()
+	skip.AllowSkip = true
+	proof := [][]byte{{1}}
+	for name, tc := range map[string]struct {
+		q  task.Question
+		a  task.Answer
+		ok bool
+	}{
+		"proof":                  {strict, task.Answer{Proofs: proof}, true},
+		"faults alone":           {strict, task.Answer{Faults: []uint64{1}}, true},
+		"all faulty":             {skip, task.Answer{Faults: []uint64{1, 2}}, true},
+		"proof and skipped":      {skip, task.Answer{Proofs: proof, Faults: []uint64{2}}, true},
+		"skipping not allowed":   {strict, task.Answer{Proofs: proof, Faults: []uint64{2}}, false},
+		"nothing":                {skip, task.Answer{}, false},
+		"two proofs":             {skip, task.Answer{Proofs: [][]byte{{1}, {2}}}, false},
+		"empty proof":            {skip, task.Answer{Proofs: [][]byte{{}}}, false},
+		"foreign sector":         {skip, task.Answer{Faults: []uint64{3}}, false},
+		"descending faults":      {skip, task.Answer{Faults: []uint64{2, 1}}, false},
+		"fault twice":            {skip, task.Answer{Faults: []uint64{2, 2}}, false},
+		"proof over no sector":   {skip, task.Answer{Proofs: proof, Faults: []uint64{1, 2}}, false},
+		"descending, normalised": {skip, task.Answer{Faults: []uint64{2, 1, 2}}.Normal(), true},
+	} {
+		if err := tc.a.Check(tc.q); (err == nil) != tc.ok || err != nil && !errors.Is(err, task.ErrBadAnswer) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	a := task.Answer{Proofs: proof, Faults: []uint64{2}}
+	if q := a.Proven(skip); len(q.Replicas) != 1 || q.Replicas[0].SectorID != 1 {
+		t.Errorf("proven: %+v", q.Replicas)
+	}
+}
+
 func TestVerdictOf(t *testing.T) {
 	cause := errors.New("disk")
 	for name, tc := range map[string]struct {

@@ -35,7 +35,10 @@ var migrations embed.FS
 
 // Config is a database and the size of its connection pool.
 type Config struct {
-	URL            string        // see ParseURL
+	User, Password string
+	Address        string // host:port, or the path of a socket
+	Database       string
+	TLS            TLSMode       // default TLSPreferred
 	MinConnections int           // opened at the start; default 3
 	MaxConnections int           // default 20
 	IdleTimeout    time.Duration // an idle connection older than this is closed; default 10 min
@@ -92,13 +95,13 @@ func (db *DB) warmUp(ctx context.Context, n int) error {
 
 // OpenUnmigrated prepares the pool without connecting.
 func OpenUnmigrated(cfg Config, log *slog.Logger) (*DB, error) {
-	dsn, err := ParseURL(cfg.URL)
+	dsn, err := driverConfig(cfg)
 	if err != nil {
 		return nil, err
 	}
 	connector, err := mysql.NewConnector(dsn)
 	if err != nil {
-		return nil, fmt.Errorf("database url: %w", err)
+		return nil, fmt.Errorf("database %s: %w", cfg.Address, err)
 	}
 	pool := sql.OpenDB(connector)
 	pool.SetMaxOpenConns(defaultTo(cfg.MaxConnections, 20))

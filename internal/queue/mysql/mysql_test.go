@@ -1,6 +1,7 @@
 package mysql_test
 
 import (
+	"database/sql"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -56,14 +57,18 @@ func run(m *testing.M) (int, error) {
 
 var databases atomic.Int64
 
-// fresh creates an empty database and returns its url.
-func fresh(t *testing.T) (string, func(query string)) {
+// fresh creates an empty database and returns its address and a function that
+// runs statements as the operator would.
+func fresh(t *testing.T) (mysql.Config, func(query string)) {
 	t.Helper()
 	if server == "" {
 		t.Skipf("%v, and %s is not set", noServer, queuetest.EnvDSN)
 	}
-	url, plain := queuetest.Database(t, server, fmt.Sprintf("wdpost_test_%d_%d", os.Getpid(), databases.Add(1)))
-	return url, func(query string) {
+	name := fmt.Sprintf("wdpost_test_%d_%d", os.Getpid(), databases.Add(1))
+	plain := queuetest.Database(t, server, name)
+	cfg := mysql.Config{Database: name, TLS: mysql.TLSDisabled, MaxConnections: 8}
+	cfg.User, cfg.Password, cfg.Address = queuetest.Server(t, server)
+	return cfg, func(query string) {
 		t.Helper()
 		if _, err := plain.Exec(query); err != nil {
 			t.Fatalf("%s: %v", query, err)
@@ -71,9 +76,9 @@ func fresh(t *testing.T) (string, func(query string)) {
 	}
 }
 
-func open(t *testing.T, url string) *mysql.DB {
+func open(t *testing.T, cfg mysql.Config) *mysql.DB {
 	t.Helper()
-	db, err := mysql.Open(t.Context(), mysql.Config{URL: url, MaxConnections: 8}, quiet)
+	db, err := mysql.Open(t.Context(), cfg, quiet)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -87,8 +92,8 @@ func open(t *testing.T, url string) *mysql.DB {
 
 func TestConformance(t *testing.T) {
 	queuetest.Exercise(t, func(t *testing.T) (queue.Store, func() queue.Store) {
-		url, _ := fresh(t)
-		return open(t, url), func() queue.Store { return open(t, url) }
+		cfg, _ := fresh(t)
+		return open(t, cfg), func() queue.Store { return open(t, cfg) }
 	})
 }
 
@@ -133,11 +138,11 @@ SELECT id,
 
 // Tables made by hand from the guide, with rows of an older version in them.
 func TestMigrationsStartFromTheGuide(t *testing.T) {
-	url, exec := fresh(t)
+	cfg, exec := fresh(t)
 	exec(guide)
 	exec(`INSERT INTO tasks (id, in_body, created_at) VALUES ('old', 'q', 50)`)
 	exec(`INSERT INTO tasks_archived (id, in_body, created_at, started_at, finished_at, out_body) VALUES ('older', 'q', 1, 2, 3, 'a')`)
-	db := open(t, url)
+	db := open(t, cfg)
 	ctx := t.Context()
 	if ts, err := db.List(ctx, queue.Filter{}); err != nil || len(ts) != 1 || ts[0].State != task.Ready || ts[0].NotAfter != queue.NoEnd {
 		t.Fatalf("tasks: %+v, %v", ts, err)
@@ -160,11 +165,11 @@ func TestMigrationsStartFromTheGuide(t *testing.T) {
 }
 
 func TestMastersMigrateTogether(t *testing.T) {
-	url, _ := fresh(t)
+	cfg, _ := fresh(t)
 	errs := make(chan error)
 	for range 4 {
 		go func() {
-			db, err := mysql.Open(t.Context(), mysql.Config{URL: url}, quiet)
+			db, err := mysql.Open(t.Context(), cfg, quiet)
 			if err == nil {
 				err = db.Close()
 			}
@@ -181,12 +186,12 @@ func TestMastersMigrateTogether(t *testing.T) {
 // The claim reads its rows in the order of its index: a sort would lock every
 // ready task, and other claimers would find none.
 func TestClaimDoesNotSort(t *testing.T) {
-	url, exec := fresh(t)
-	db := open(t, url)
+	cfg, exec := fresh(t)
+	db := open(t, cfg)
 	exec(`CREATE PROCEDURE fill() BEGIN DECLARE i INT DEFAULT 0; WHILE i < 500 DO
 		INSERT INTO tasks (id, in_body, created_at, started_at, finished_at) VALUES (i, 'q', i, IF(i%2, NULL, 1), IF(i%2, NULL, 2)); SET i = i + 1; END WHILE; END`)
 	exec(`CALL fill()`)
-	plan := explain(t, url, `EXPLAIN SELECT * FROM tasks FORCE INDEX (tasks_claim) WHERE finished_at IS NULL AND started_at IS NULL
+	plan := plan(t, cfg.Database, `SELECT * FROM tasks FORCE INDEX (tasks_claim) WHERE finished_at IS NULL AND started_at IS NULL
 		AND not_after > 5 AND ready_at <= 5 ORDER BY not_after, created_at, id LIMIT 1 FOR UPDATE SKIP LOCKED`)
 	if strings.Contains(plan, "filesort") || !strings.Contains(plan, "tasks_claim") {
 		t.Fatalf("plan: %s", plan)
@@ -197,26 +202,45 @@ func TestClaimDoesNotSort(t *testing.T) {
 }
 
 func TestSetupErrorsNameTheRemedy(t *testing.T) {
-	url, _ := fresh(t)
-	open := func(change func(string) string) error {
-		db, err := mysql.Open(t.Context(), mysql.Config{URL: change(url)}, quiet)
+	cfg, _ := fresh(t)
+	open := func(change func(*mysql.Config)) error {
+		c := cfg
+		change(&c)
+		db, err := mysql.Open(t.Context(), c, quiet)
 		if err == nil {
 			_ = db.Close()
 		}
 		return err
 	}
-	for want, change := range map[string]func(string) string{
-		"check user and password": func(u string) string { return strings.Replace(u, ":password@", ":secret-word@", 1) },
-		"CREATE DATABASE":         func(u string) string { return strings.Replace(u, "wdpost_test", "nowhere", 1) },
+	for want, change := range map[string]func(*mysql.Config){
+		"check user and password": func(c *mysql.Config) { c.Password = "secret-word" },
+		"CREATE DATABASE":         func(c *mysql.Config) { c.Database = "nowhere" },
+		"unknown TLS mode":        func(c *mysql.Config) { c.TLS = "MAYBE" },
 	} {
 		err := open(change)
 		if err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "secret-word") {
 			t.Errorf("want %q in: %v", want, err)
 		}
 	}
-	if err := open(func(string) string { return "mysql://root:x@127.0.0.1:1/wdpost" }); !errors.Is(err, queue.ErrUnavailable) {
+	if err := open(func(c *mysql.Config) { c.Address = "127.0.0.1:1" }); !errors.Is(err, queue.ErrUnavailable) {
 		t.Errorf("a server that is away: %v", err)
 	}
+}
+
+// plan returns how the server would run a statement.
+func plan(t *testing.T, database, query string) string {
+	t.Helper()
+	user, password, address := queuetest.Server(t, server)
+	db, err := sql.Open("mysql", fmt.Sprintf("%s:%s@tcp(%s)/%s", user, password, address, database))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	var out string
+	if err := db.QueryRow("EXPLAIN FORMAT=JSON " + query).Scan(&out); err != nil {
+		t.Fatal(err)
+	}
+	return out
 }
 
 // The server dies and comes back in the middle of a task.
@@ -224,8 +248,8 @@ func TestServerGoesAwayAndComesBack(t *testing.T) {
 	if private == nil {
 		t.Skip("needs a private server to kill")
 	}
-	url, _ := fresh(t)
-	db := open(t, url)
+	cfg, _ := fresh(t)
+	db := open(t, cfg)
 	ctx := t.Context()
 	if _, err := db.Put(ctx, 100, queue.NewTask{ID: "1", In: []byte("q"), NotAfter: 900}); err != nil {
 		t.Fatal(err)

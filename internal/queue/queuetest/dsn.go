@@ -6,28 +6,24 @@ import (
 	"testing"
 )
 
-// withDatabase puts a database's name into a server's url.
-func withDatabase(t testing.TB, server, name string) string {
-	t.Helper()
-	u, err := url.Parse(server)
-	if err != nil {
-		t.Fatalf("%s: %v", EnvDSN, err)
-	}
-	u.Path = "/" + name
-	return u.String()
-}
-
 // dsn turns a server's url into the form of the Go client.
 func dsn(t testing.TB, server, name string) string {
 	t.Helper()
+	user, password, address := Server(t, server)
+	return fmt.Sprintf("%s:%s@tcp(%s)/%s?interpolateParams=true", user, password, address, name)
+}
+
+// Server takes a server's url apart; the address has a port.
+func Server(t testing.TB, server string) (user, password, address string) {
+	t.Helper()
 	u, err := url.Parse(server)
 	if err != nil {
 		t.Fatalf("%s: %v", EnvDSN, err)
 	}
-	host := u.Host
+	address = u.Host
 	if u.Port() == "" {
-		host += ":3306"
+		address += ":3306"
 	}
-	password, _ := u.User.Password()
-	return fmt.Sprintf("%s:%s@tcp(%s)/%s?interpolateParams=true", u.User.Username(), password, host, name)
+	password, _ = u.User.Password()
+	return u.User.Username(), password, address
 }

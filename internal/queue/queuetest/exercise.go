@@ -169,9 +169,15 @@ func putOfAFailedTask(t *testing.T, b *bundle) {
 	}
 
 	b.put(105, 2, 900)
-	b.ok(b.Cancel(b.ctx, 106, id(2), "not wanted"))
+	b.ok(b.Cancel(b.ctx, 106, id(2), task.KindCancelled, "not wanted"))
 	if got := b.put(107, 2, 900); got.State != task.Failed || got.Verdict != task.KindCancelled {
 		t.Fatalf("a cancelled task came back: %+v", got)
+	}
+
+	b.put(107, 4, 900)
+	b.ok(b.Cancel(b.ctx, 107, id(4), task.KindAborted, "withdrawn"))
+	if got := b.put(107, 4, 900); got.State != task.Ready {
+		t.Fatalf("a withdrawn task did not come back: %+v", got)
 	}
 
 	b.put(108, 3, 110)
@@ -326,7 +332,7 @@ func heartbeatFences(t *testing.T, b *bundle) {
 			t.Errorf("%s: lost %v", name, lost)
 		}
 	}
-	b.ok(b.Cancel(b.ctx, 108, id(1), "stop"))
+	b.ok(b.Cancel(b.ctx, 108, id(1), task.KindCancelled, "stop"))
 	if lost := beat(109, l, ""); len(lost) != 1 {
 		t.Error("the slave of a cancelled task does not learn of it")
 	}
@@ -525,7 +531,7 @@ func pollAndShow(t *testing.T, b *bundle) {
 	b.put(100, 2, 900)
 	b.ok(b.Finish(b.ctx, 110, b.must(100, "a", 1).Lease(), []byte("answer")))
 	b.put(100, 3, 900)
-	b.ok(b.Cancel(b.ctx, 111, id(3), "no"))
+	b.ok(b.Cancel(b.ctx, 111, id(3), task.KindCancelled, "no"))
 	names := []string{id(1), id(2), id(3), id(77)}
 	for n := 1000; n < 1500; n++ {
 		names = append(names, id(n))
@@ -543,6 +549,9 @@ func pollAndShow(t *testing.T, b *bundle) {
 		}
 	}
 	check()
+	if n, err := b.Ready(b.ctx, 120, 10); err != nil || n != 1 {
+		t.Fatalf("%d tasks are ready, %v", n, err)
+	}
 	if _, err := b.Archive(b.ctx, 110, 10); err != nil {
 		t.Fatal(err)
 	}
@@ -562,7 +571,7 @@ func list(t *testing.T, b *bundle) {
 	b.put(101, 2, 900)
 	b.put(102, 3, 900)
 	b.put(103, 4, 900)
-	b.ok(b.Cancel(b.ctx, 104, id(4), "no"))
+	b.ok(b.Cancel(b.ctx, 104, id(4), task.KindCancelled, "no"))
 	b.must(104, "a", 1)
 	b.ok(b.Finish(b.ctx, 105, b.must(104, "b", 2).Lease(), []byte("x")))
 	names := func(f queue.Filter) string {
@@ -604,18 +613,18 @@ func retryAndCancel(t *testing.T, b *bundle) {
 	l := b.must(101, "a", 1).Lease()
 	b.is(b.Retry(b.ctx, 101, id(1)), queue.ErrState)
 	b.ok(b.Finish(b.ctx, 102, l, []byte("wrong")))
-	b.is(b.Cancel(b.ctx, 103, id(1), "no"), queue.ErrState)
+	b.is(b.Cancel(b.ctx, 103, id(1), task.KindCancelled, "no"), queue.ErrState)
 	b.ok(b.Retry(b.ctx, 104, id(1)))
 	if got := b.state(1, task.Ready); got.Out != nil || got.Attempt <= l.Attempt {
 		t.Fatalf("retried %+v", got)
 	}
 	b.is(b.Finish(b.ctx, 105, l, []byte("wrong")), queue.ErrLost)
-	b.ok(b.Cancel(b.ctx, 106, id(1), "no"))
+	b.ok(b.Cancel(b.ctx, 106, id(1), task.KindCancelled, "no"))
 	b.ok(b.Retry(b.ctx, 107, id(1)))
-	b.ok(b.Cancel(b.ctx, 108, id(1), "no"))
+	b.ok(b.Cancel(b.ctx, 108, id(1), task.KindCancelled, "no"))
 	b.is(b.Retry(b.ctx, 900, id(1)), queue.ErrState)
 	b.is(b.Retry(b.ctx, 100, id(8)), queue.ErrNotFound)
-	b.is(b.Cancel(b.ctx, 100, id(8), ""), queue.ErrNotFound)
+	b.is(b.Cancel(b.ctx, 100, id(8), task.KindCancelled, ""), queue.ErrNotFound)
 }
 
 func slaves(t *testing.T, b *bundle) {
@@ -724,6 +733,12 @@ func manyTasks(t *testing.T, b *bundle) {
 		b.put(int64(n), n, queue.NoEnd)
 	}
 	// The claimers see the oldest tasks, whoever else holds locks meanwhile.
+	if n, err := b.Ready(b.ctx, 1000, 1000); err != nil || n != 300 {
+		t.Fatalf("%d tasks are ready, %v", n, err)
+	}
+	if n, err := b.Ready(b.ctx, 1000, 7); err != nil || n != 7 {
+		t.Fatalf("counted %d tasks up to 7, %v", n, err)
+	}
 	ts, err := b.Claim(b.ctx, 1000, make([]queue.Claimer, 50))
 	b.ok(err)
 	for i, c := range ts {

@@ -129,7 +129,7 @@ func (m *MariaDB) start(daemon string) error {
 }
 
 // URL returns the url of a database on the server, in the guide's form; an
-// empty name gives the url without database.
+// empty name gives the server's own url.
 func (m *MariaDB) URL(database string) string {
 	return fmt.Sprintf("mysql://root:password@127.0.0.1:%d/%s?ssl-mode=DISABLED", m.port, database)
 }
@@ -150,9 +150,9 @@ func (m *MariaDB) Restart() error {
 	return m.start(daemon)
 }
 
-// Database creates an empty database for one test, dropped at its end, and
-// returns its url and a plain connection to it.
-func Database(t testing.TB, server string, name string) (url string, plain *sql.DB) {
+// Database creates an empty database for one test, dropped at its end, on a
+// server given by its url, and returns a plain connection to it.
+func Database(t testing.TB, server, name string) *sql.DB {
 	t.Helper()
 	admin, err := sql.Open("mysql", dsn(t, server, ""))
 	if err != nil {
@@ -164,7 +164,7 @@ func Database(t testing.TB, server string, name string) (url string, plain *sql.
 	if _, err := admin.Exec("CREATE DATABASE " + name); err != nil {
 		t.Fatal(err)
 	}
-	plain, err = sql.Open("mysql", dsn(t, server, name)+"&multiStatements=true")
+	plain, err := sql.Open("mysql", dsn(t, server, name)+"&multiStatements=true")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -173,5 +173,5 @@ func Database(t testing.TB, server string, name string) (url string, plain *sql.
 		_, _ = admin.Exec("DROP DATABASE " + name) // the server may have been killed by the test
 		_ = admin.Close()
 	})
-	return withDatabase(t, server, name), plain
+	return plain
 }

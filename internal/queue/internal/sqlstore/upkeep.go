@@ -227,7 +227,7 @@ func (s *Store) Retry(ctx context.Context, now int64, id string) error {
 }
 
 // Cancel implements queue.Store.
-func (s *Store) Cancel(ctx context.Context, now int64, id, reason string) error {
+func (s *Store) Cancel(ctx context.Context, now int64, id string, kind task.VerdictKind, reason string) error {
 	return s.Run.Write(ctx, func(ctx context.Context, q Querier) error {
 		t, err := find(ctx, q, id, s.Dialect.RowLock)
 		if err != nil {
@@ -237,9 +237,19 @@ func (s *Store) Cancel(ctx context.Context, now int64, id, reason string) error 
 			return fmt.Errorf("cancel task %s: %w: it is %s already", id, queue.ErrState, t.State)
 		}
 		_, err = q.ExecContext(ctx, `UPDATE tasks SET finished_at = ?, verdict = ?, error_reason = ?, progress = NULL
-			WHERE id = ? AND finished_at IS NULL`, now, string(task.KindCancelled), clip(reason, 4000), id)
+			WHERE id = ? AND finished_at IS NULL`, now, string(kind), clip(reason, 4000), id)
 		return err
 	})
+}
+
+// Ready implements queue.Store.
+func (s *Store) Ready(ctx context.Context, now int64, limit int) (n int, err error) {
+	err = s.Run.Read(ctx, func(ctx context.Context, q Querier) error {
+		return q.QueryRowContext(ctx, `SELECT COUNT(*) FROM (SELECT 1 AS one FROM `+s.Dialect.ClaimTable+
+			` WHERE finished_at IS NULL AND started_at IS NULL AND not_after > ? AND ready_at <= ? LIMIT ?) AS ready`,
+			now, now, limit).Scan(&n)
+	})
+	return n, err
 }
 
 // Counts implements queue.Store.

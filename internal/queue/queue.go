@@ -1,0 +1,255 @@
+package queue
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"wdpost/internal/task"
+)
+
+// Verifier checks a proof.
+type Verifier interface {
+	// VerifyWindowPoSt returns nil only if the answer's proof is valid for the
+	// question without the answer's faults. An error that wraps
+	// task.ErrBadAnswer says that the proof is wrong; any other that it could
+	// not be checked. An answer without proof is valid.
+	VerifyWindowPoSt(ctx context.Context, q task.Question, a task.Answer) error
+}
+
+// Config is the policy of one master. Zero values take the defaults.
+type Config struct {
+	Timeout          time.Duration // of one attempt, signs of life or not; default 5 min
+	HeartbeatTimeout time.Duration // silence after which a slave is lost; default 15 s
+	MaxRetry         int           // attempts after the first; 0 means none
+	RetryInterval    time.Duration // between a failure and the next attempt; default 10 s
+	ArchiveInterval  time.Duration // between two looks for tasks to archive; default 1 h
+	ArchiveAfter     time.Duration // age at which a finished task is archived; default 48 h
+
+	// PollInterval is how often the database is asked for what other masters
+	// did: tasks that became ready, answers that came in. What this master
+	// does itself is seen at once. Default 100 ms.
+	PollInterval time.Duration
+	// MaxBackoff bounds the wait between two tries while the database is
+	// away. Default 5 s.
+	MaxBackoff time.Duration
+
+	Verifier Verifier     // required
+	Log      *slog.Logger // required
+	Metrics  *Metrics     // nil counts nothing
+}
+
+// withDefaults fills what is unset and refuses what cannot work.
+func (c Config) withDefaults() (Config, error) {
+	c.Timeout = cmp.Or(c.Timeout, 5*time.Minute)
+	c.HeartbeatTimeout = cmp.Or(c.HeartbeatTimeout, 15*time.Second)
+	c.RetryInterval = cmp.Or(c.RetryInterval, 10*time.Second)
+	c.ArchiveInterval = cmp.Or(c.ArchiveInterval, time.Hour)
+	c.ArchiveAfter = cmp.Or(c.ArchiveAfter, 48*time.Hour)
+	c.PollInterval = cmp.Or(c.PollInterval, 100*time.Millisecond)
+	c.MaxBackoff = cmp.Or(c.MaxBackoff, 5*time.Second)
+	if c.Verifier == nil || c.Log == nil {
+		return c, errors.New("queue: a verifier and a logger are required")
+	}
+	if c.MaxRetry < 0 {
+		return c, fmt.Errorf("queue: the retry limit %d is negative", c.MaxRetry)
+	}
+	for _, d := range []time.Duration{c.Timeout, c.HeartbeatTimeout, c.RetryInterval, c.ArchiveInterval, c.ArchiveAfter, c.PollInterval, c.MaxBackoff} {
+		if d <= 0 {
+			return c, fmt.Errorf("queue: %v is not a time span", d)
+		}
+	}
+	if c.Metrics == nil {
+		c.Metrics = NewMetrics(nil)
+	}
+	return c, nil
+}
+
+// Queue is one master's view of a store. Run must be running for Ask and Claim
+// to return.
+type Queue struct {
+	store  Store
+	cfg    Config
+	log    *slog.Logger
+	clock  clock
+	claims claimDesk
+	asks   askDesk
+	slaves slaveBook
+}
+
+// New prepares a queue. It reads the database's clock, so the database must be
+// there.
+func New(ctx context.Context, store Store, cfg Config) (*Queue, error) {
+	cfg, err := cfg.withDefaults()
+	if err != nil {
+		return nil, err
+	}
+	q := &Queue{store: store, cfg: cfg, log: cfg.Log}
+	q.claims.kick = make(chan struct{}, 1)
+	q.asks.kick = make(chan struct{}, 1)
+	if err := q.clock.set(ctx, store); err != nil {
+		return nil, fmt.Errorf("read the database's clock: %w", err)
+	}
+	return q, nil
+}
+
+// Run hands out tasks, delivers answers and does the periodic work until ctx
+// ends. Whatever the database does, it goes on trying.
+func (q *Queue) Run(ctx context.Context) {
+	loops := []func(context.Context){q.runClaims, q.runAsks, q.runUpkeep}
+	done := make(chan struct{})
+	for _, loop := range loops {
+		go func() {
+			loop(ctx)
+			done <- struct{}{}
+		}()
+	}
+	for range loops {
+		<-done
+	}
+}
+
+// Health reports whether the database answers.
+func (q *Queue) Health(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, 3*time.Second)
+	defer cancel()
+	if _, err := q.store.Now(ctx); err != nil {
+		return fmt.Errorf("task database: %w", err)
+	}
+	return nil
+}
+
+// HeartbeatTimeout is what slaves are told.
+func (q *Queue) HeartbeatTimeout() time.Duration { return q.cfg.HeartbeatTimeout }
+
+// Heartbeat records signs of life of a slave's tasks and returns the leases
+// that are lost: the slave should stop working on them.
+func (q *Queue) Heartbeat(ctx context.Context, slave Slave, beats []Beat) ([]task.Lease, error) {
+	if err := q.seen(ctx, slave); err != nil {
+		return nil, err
+	}
+	if len(beats) == 0 {
+		return nil, nil
+	}
+	lost, err := q.store.Heartbeat(ctx, q.clock.now(), beats)
+	if err == nil && len(lost) > 0 {
+		q.cfg.Metrics.refused.WithLabelValues("heartbeat").Add(float64(len(lost)))
+	}
+	return lost, err
+}
+
+// Finish checks an answer and stores it. A wrong one counts as a failed
+// attempt and is refused with task.ErrBadAnswer; one under an old attempt is
+// refused with ErrLost. Both are final. Other errors mean try again.
+func (q *Queue) Finish(ctx context.Context, slave string, l task.Lease, a task.Answer) error {
+	log := q.log.With("task", l.ID, "attempt", l.Attempt, "slave", slave)
+	t, err := q.store.Show(ctx, l.ID)
+	if errors.Is(err, ErrNotFound) {
+		err = fmt.Errorf("task %s: %w: no such task", l, ErrLost)
+	}
+	if err != nil {
+		return err
+	}
+	if t.Attempt != l.Attempt {
+		q.cfg.Metrics.refused.WithLabelValues("attempt").Inc()
+		return fmt.Errorf("task %s: %w: attempt %d is the latest, by %q", l, ErrLost, t.Attempt, t.Slave)
+	}
+	if t.State == task.Done {
+		return nil // the same attempt: delivered before, the reply was lost
+	}
+	var question task.Question
+	if err := decode(t.In, &question); err != nil {
+		return q.refuse(ctx, l, task.Permanent(fmt.Errorf("stored question: %w", err)))
+	}
+	a = a.Normal()
+	switch err := q.check(ctx, question, a); {
+	case errors.Is(err, task.ErrBadAnswer):
+		q.cfg.Metrics.refused.WithLabelValues("answer").Inc()
+		log.Warn("answer refused", "err", err)
+		return q.refuse(ctx, l, err)
+	case err != nil:
+		return fmt.Errorf("check the answer of task %s: %w", l, err)
+	}
+	out, err := encode(a)
+	if err != nil {
+		return err
+	}
+	if err := q.store.Finish(ctx, q.clock.now(), l, out); err != nil {
+		if errors.Is(err, ErrLost) {
+			q.cfg.Metrics.refused.WithLabelValues("attempt").Inc()
+		}
+		return err
+	}
+	q.asks.wake()
+	q.cfg.Metrics.finished.Inc()
+	log.Info("task finished", "miner", question.MinerID, "skipped", len(a.Faults), "took_s", q.clock.now()-t.StartedAt)
+	return nil
+}
+
+// check refuses what cannot be a right answer.
+func (q *Queue) check(ctx context.Context, question task.Question, a task.Answer) error {
+	if err := a.Check(question); err != nil {
+		return err
+	}
+	if len(a.Proofs) == 0 {
+		return nil
+	}
+	return q.cfg.Verifier.VerifyWindowPoSt(ctx, question, a)
+}
+
+// refuse ends an attempt whose answer was wrong and says so.
+func (q *Queue) refuse(ctx context.Context, l task.Lease, cause error) error {
+	if err := q.Fail(ctx, "", l, task.VerdictOf(cause)); err != nil && !errors.Is(err, ErrLost) {
+		return err
+	}
+	return fmt.Errorf("task %s: %w", l, cause)
+}
+
+// Fail ends an attempt without an answer.
+func (q *Queue) Fail(ctx context.Context, slave string, l task.Lease, v *task.Verdict) error {
+	now := q.clock.now()
+	f := Failure{Kind: v.Kind, Reason: v.Err.Error(), ReadyAt: now, MaxRetry: q.cfg.MaxRetry}
+	if slave != "" {
+		f.Reason = fmt.Sprintf("slave %q: %s", slave, f.Reason)
+	}
+	if v.Kind == task.KindRetry {
+		f.ReadyAt = now + seconds(cmp.Or(v.After, q.cfg.RetryInterval))
+	}
+	state, err := q.store.Fail(ctx, now, l, f)
+	if err != nil {
+		return err
+	}
+	q.cfg.Metrics.failed.WithLabelValues(string(v.Kind)).Inc()
+	q.log.Warn("attempt failed", "task", l.ID, "attempt", l.Attempt, "slave", slave,
+		"verdict", v.Kind, "task_state", state, "err", v.Err)
+	if state == task.Failed {
+		q.asks.wake()
+	}
+	q.claims.wake()
+	return nil
+}
+
+// seconds rounds a duration up to whole seconds, the resolution of the tables.
+func seconds(d time.Duration) int64 {
+	return int64((d + time.Second - 1) / time.Second)
+}
+
+// backoff is the wait before try n (from 1) while the database is away.
+func (q *Queue) backoff(n int) time.Duration {
+	return min(q.cfg.PollInterval<<min(n, 16), q.cfg.MaxBackoff)
+}
+
+// pause waits, or returns false when ctx ends first.
+func pause(ctx context.Context, d time.Duration) bool {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}

@@ -1,0 +1,77 @@
+package task
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+)
+
+// Assignment is a task in the hands of a slave.
+type Assignment struct {
+	Lease
+	Question Question
+	// Remaining is the time until the window closes, as of the moment of
+	// receipt; 0 means unknown. It is a duration because the clocks of master
+	// and slave may differ.
+	Remaining time.Duration
+	// HeartbeatTimeout is the silence after which the master gives the task to
+	// another slave.
+	HeartbeatTimeout time.Duration
+}
+
+// ErrBadAnswer is wrapped by every refusal of Answer.Check and by verifiers
+// that find a proof wrong.
+var ErrBadAnswer = errors.New("bad answer")
+
+// Check refuses an answer that cannot belong to the question, whatever its
+// proof says: faults that were not asked about, out of order or twice; not
+// exactly one proof where one is due; a proof besides faults where the asker
+// did not allow skipping; or nothing proven at all.
+func (a Answer) Check(q Question) error {
+	bad := func(format string, args ...any) error {
+		return fmt.Errorf("%w: %s", ErrBadAnswer, fmt.Sprintf(format, args...))
+	}
+	asked := make(map[uint64]bool, len(q.Replicas))
+	for _, r := range q.Replicas {
+		asked[r.SectorID] = true
+	}
+	for i, n := range a.Faults {
+		if !asked[n] {
+			return bad("sector %d among the faults was not asked about", n)
+		}
+		if i > 0 && a.Faults[i-1] >= n {
+			return bad("the faults are not in ascending order")
+		}
+	}
+	switch {
+	case len(a.Proofs) > 1:
+		return bad("%d proofs, expected one", len(a.Proofs))
+	case len(a.Proofs) == 0 && len(a.Faults) == 0:
+		return bad("neither a proof nor faults")
+	case len(a.Proofs) == 1 && len(a.Faults) > 0 && !q.AllowSkip:
+		return bad("a proof besides faults, but skipping was not allowed")
+	case len(a.Proofs) == 1 && len(a.Faults) == len(q.Replicas):
+		return bad("a proof over no sector")
+	case len(a.Proofs) == 1 && len(a.Proofs[0]) == 0:
+		return bad("an empty proof")
+	}
+	return nil
+}
+
+// Proven returns the question as the answer's proof answers it: without the
+// faulty sectors.
+func (a Answer) Proven(q Question) Question {
+	if len(a.Faults) == 0 {
+		return q
+	}
+	return q.Without(a.Faults)
+}
+
+// Normal returns the answer with the faults in ascending order, each once.
+func (a Answer) Normal() Answer {
+	a.Faults = slices.Clone(a.Faults)
+	slices.Sort(a.Faults)
+	a.Faults = slices.Compact(a.Faults)
+	return a
+}
