@@ -66,6 +66,10 @@ type Tasks struct {
 	// ShouldArchive is the age at which a finished task moves to
 	// tasks_archived. Default 2days.
 	ShouldArchive Duration `toml:"should_archive"`
+	// PartitionSectors is how many sectors a window partition has on a
+	// development network that differs from the real ones; it is needed to
+	// verify proofs. 0 (the default): as on the real networks.
+	PartitionSectors int `toml:"partition_sectors"`
 }
 
 // Debug is the local service for /healthz and /metrics.
@@ -132,6 +136,7 @@ func (m *Master) check(c *checker) {
 	c.positive("task.retry_job_interval", t.RetryJobInterval)
 	c.positive("task.archive_job_interval", t.ArchiveJobInterval)
 	c.positive("task.should_archive", t.ShouldArchive)
+	c.require(t.PartitionSectors >= 0, "task.partition_sectors", "must be 0 or more, is %d", t.PartitionSectors)
 	c.require(t.MaxRetry >= 0, "task.max_retry", "must be 0 or more, is %d", t.MaxRetry)
 	c.require(t.HeartbeatTimeout <= t.Timeout, "task.heartbeat_timeout",
 		"%s is longer than task.timeout (%s): a dead slave would never be noticed first", t.HeartbeatTimeout, t.Timeout)

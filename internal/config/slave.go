@@ -54,6 +54,10 @@ type SlaveWork struct {
 	// Spool is the folder that keeps finished answers until the master has
 	// them. Default: wdpost-slave-spool beside the config file.
 	Spool string `toml:"spool"`
+	// PartitionSectors is how many sectors a window partition has on a
+	// development network that differs from the real ones. 0 (the default): as
+	// on the real networks.
+	PartitionSectors int `toml:"partition_sectors"`
 	// Processor, when given, are external processors that prove instead of the
 	// native prover, e.g. one for each GPU.
 	Processor []Processor `toml:"processor"`
@@ -138,6 +142,7 @@ func (s *Slave) check(c *checker) {
 	}
 
 	c.require(s.Slave.Concurrent > 0, "slave.concurrent", "must be 1 or more, is %d", s.Slave.Concurrent)
+	c.require(s.Slave.PartitionSectors >= 0, "slave.partition_sectors", "must be 0 or more, is %d", s.Slave.PartitionSectors)
 	c.positive("slave.pull_interval", s.Slave.PullInterval)
 	for i, p := range s.Slave.Processor {
 		key := fmt.Sprintf("slave.processor[%d]", i)
