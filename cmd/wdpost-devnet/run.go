@@ -1,0 +1,75 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"sync"
+
+	"github.com/urfave/cli/v3"
+
+	"wdpost/internal/cluster"
+	"wdpost/internal/run"
+)
+
+// errDone ends a run whose deadlines have closed.
+var errDone = errors.New("all deadlines closed")
+
+// runCluster runs the whole cluster and judges it at the end.
+func runCluster(ctx context.Context, cmd *cli.Command) error {
+	cfg, err := config(cmd)
+	if err != nil {
+		return err
+	}
+	fmt.Println("making parameters, sectors and programs; this takes a moment")
+	c, err := cluster.Prepare(ctx, cfg)
+	if err != nil {
+		return err
+	}
+	fmt.Println("work directory:", c.Workdir())
+	running, stop := context.WithCancelCause(ctx)
+	defer stop(nil)
+	var shown sync.WaitGroup
+	view := cluster.NewView(c, os.Stdout)
+	shown.Go(func() {
+		if run.IsTerminal(os.Stdout) && !cmd.Bool("lines") {
+			view.Screen(running)
+		} else {
+			view.Lines(running)
+		}
+	})
+	if n := cmd.Int("deadlines"); n > 0 {
+		shown.Go(func() {
+			if c.WaitDeadlines(running, n) == nil {
+				stop(errDone)
+			}
+		})
+	}
+	err = c.Run(running)
+	stop(nil)
+	shown.Wait()
+	verdict := c.Judge()
+	fmt.Printf("\n%s\nwork directory: %s\n", verdict, c.Workdir())
+	return errors.Join(err, verdict.Err(), c.Close())
+}
+
+// runChain runs the chain alone until it is interrupted.
+func runChain(ctx context.Context, cmd *cli.Command) error {
+	cfg, err := config(cmd)
+	if err != nil {
+		return err
+	}
+	c, err := cluster.PrepareChain(ctx, cfg, cmd.String("params-dir"))
+	if err != nil {
+		return err
+	}
+	fmt.Printf("work directory: %s (how to reach the chain: access.json)\n", c.Workdir())
+	var shown sync.WaitGroup
+	shown.Go(func() { cluster.NewView(c, os.Stdout).Lines(ctx) })
+	err = c.RunChain(ctx)
+	shown.Wait()
+	verdict := c.Judge()
+	fmt.Printf("\n%s\n", verdict)
+	return errors.Join(err, verdict.Err(), c.Close())
+}
