@@ -204,7 +204,7 @@ func (c *Chain) Reorg(ctx context.Context, depth int, drop bool) error {
 // pool that parent's state is ready for.
 func (c *Chain) build(ctx context.Context, parent *entry, height abi.ChainEpoch, salt uint64) (*entry, error) {
 	c.mu.RLock()
-	msgs := c.pool.selectFor(parent.post, c.fee)
+	msgs := c.pool.selectFor(parent.post, c.fee, height)
 	c.mu.RUnlock()
 	ts, err := c.makeBlocks(parent, height, salt, msgs)
 	if err != nil {

@@ -108,13 +108,17 @@ func (p *pool) restore(m *lotus.SignedMessage, sender abi.ActorID, drop bool) {
 }
 
 // selectFor returns the messages that can be executed on a state at a base fee,
-// in the order of senders and nonces.
-func (p *pool) selectFor(st *State, fee big.Int) []*lotus.SignedMessage {
+// in the order of senders and nonces. A producer of the given height cannot know
+// what was pushed later, even when it is played later in a reorganisation.
+func (p *pool) selectFor(st *State, fee big.Int, height abi.ChainEpoch) []*lotus.SignedMessage {
 	var out []*lotus.SignedMessage
 	for _, sender := range slices.Sorted(maps.Keys(p.pending)) {
 		for n := st.Nonce(sender); ; n++ {
 			m := p.pending[sender][n]
 			if m == nil || m.stuck || m.msg.Message.GasFeeCap.LessThan(fee) {
+				break
+			}
+			if r := p.records[*m.msg.CID]; r != nil && r.Pushed >= height {
 				break
 			}
 			out = append(out, m.msg)
