@@ -39,8 +39,9 @@ type Sender interface {
 	// of an earlier process is found by the CID in its handle.
 	Find(ctx context.Context, h Handle) (Outcome, error)
 	// Wait blocks until the message is confidence epochs deep on chain or
-	// certain never to land. It bridges failures of the service and ends with
-	// an error only with ctx.
+	// certain never to land. Unknown means that the service lost it or never
+	// had it: push it again with the same id. Wait bridges failures of the
+	// service and ends with an error only with ctx.
 	Wait(ctx context.Context, h Handle, confidence uint64) (Outcome, error)
 	// Replace offers the same message at a higher price, so that it overtakes
 	// itself. It returns the handle to wait for from now on.
@@ -109,7 +110,9 @@ type Outcome struct {
 	Receipt lotus.MessageReceipt
 	Height  abi.ChainEpoch
 	TipSet  lotus.TipSetKey
-	// Reason says in words why it Failed.
+	// Reason says in words why it Failed, or why it is still Pending where the
+	// service tells: a messager keeps trying a message whose gas estimation
+	// fails, until it expires.
 	Reason string
 }
 

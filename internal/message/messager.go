@@ -1,6 +1,7 @@
 package message
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -68,6 +69,7 @@ type messagerMessage struct {
 	Receipt    *lotus.MessageReceipt
 	TipSetKey  lotus.TipSetKey
 	State      messagerState
+	ErrorMsg   string // why it waits or failed; older messagers leave it out
 }
 
 type replaceParams struct {
@@ -208,17 +210,15 @@ func (msg *messagerMessage) outcome(h Handle) Outcome {
 	}
 	switch msg.State {
 	case stateUnfilled, stateFilled:
-		o.State = Pending
+		o.State, o.Reason = Pending, msg.ErrorMsg
 	case stateOnChain:
 		o.State = Landed
 	case stateReplaced:
 		o.State = Replaced
 	case stateFailed:
-		// The messager keeps the reason in the place of the return value.
-		o.State, o.Reason = Failed, strings.TrimSpace(string(o.Receipt.Return))
-		if o.Reason == "" {
-			o.Reason = "the messager marked it as failed"
-		}
+		// Older messagers keep the reason in the place of the return value.
+		o.State = Failed
+		o.Reason = cmp.Or(msg.ErrorMsg, strings.TrimSpace(string(o.Receipt.Return)), "the messager marked it as failed")
 	case stateNoWallet:
 		o.State, o.Reason = Failed, "the messager has no wallet with the sender's key"
 	default:
@@ -240,7 +240,7 @@ func (m *Messager) Wait(ctx context.Context, h Handle, confidence uint64) (Outco
 		switch {
 		case err != nil:
 			last = err
-		case o.State == Failed:
+		case o.State == Failed, o.State == Unknown:
 			return o, nil
 		case o.State == Landed, o.State == Replaced:
 			if depth >= int64(confidence) {

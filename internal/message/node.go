@@ -40,6 +40,9 @@ const (
 	searchLookback = 2 * 900
 	// remembered is how many pushed messages NodeSender keeps in mind.
 	remembered = 1024
+	// lostAfter is how many epochs pass between two looks whether a message
+	// that has not landed is still in the mempool.
+	lostAfter = 5
 	// premiumBlocks is the patience assumed when the premium is estimated.
 	premiumBlocks = 10
 )
@@ -57,7 +60,7 @@ type NodeSender struct {
 	poll time.Duration
 
 	mu   sync.Mutex
-	sent map[string]cid.Cid
+	sent map[string]*lotus.SignedMessage
 	fifo []string // ids of sent, oldest first
 	busy map[string]chan struct{}
 }
@@ -71,7 +74,7 @@ func NewNodeSender(node Node, poll time.Duration) *NodeSender {
 	if poll <= 0 {
 		poll = 5 * time.Second
 	}
-	return &NodeSender{node: node, poll: poll, sent: map[string]cid.Cid{}, busy: map[string]chan struct{}{}}
+	return &NodeSender{node: node, poll: poll, sent: map[string]*lotus.SignedMessage{}, busy: map[string]chan struct{}{}}
 }
 
 // String names the way of sending for logs.
@@ -87,15 +90,15 @@ func (s *NodeSender) Push(ctx context.Context, id string, msg *lotus.Message, sp
 		return Handle{}, fmt.Errorf("pushing message %s: %w", id, err)
 	}
 	defer release()
-	if c, ok := s.known(id); ok {
-		return Handle{ID: id, CID: &c}, nil
+	if known := s.known(id); known != nil {
+		return Handle{ID: id, CID: known.CID}, nil
 	}
 	m := priced(msg, spec.Fees)
-	if c, err := s.adopt(ctx, m); err != nil || c != nil {
-		if err == nil {
-			s.remember(id, *c)
-		}
-		return Handle{ID: id, CID: c}, err
+	if old, err := s.adopt(ctx, m); err != nil {
+		return Handle{}, err
+	} else if old != nil {
+		s.remember(id, old)
+		return Handle{ID: id, CID: old.CID}, nil
 	}
 	if err := s.price(ctx, m, spec.Fees); err != nil {
 		return Handle{}, refusal(err)
@@ -108,7 +111,7 @@ func (s *NodeSender) Push(ctx context.Context, id string, msg *lotus.Message, sp
 	if signed == nil || signed.CID == nil {
 		return Handle{}, fmt.Errorf("pushing message %s: the node's answer names no CID", id)
 	}
-	s.remember(id, *signed.CID)
+	s.remember(id, signed)
 	return Handle{ID: id, CID: signed.CID}, nil
 }
 
@@ -144,20 +147,20 @@ func (s *NodeSender) claim(ctx context.Context, id string) (release func(), err 
 	}
 }
 
-func (s *NodeSender) known(id string) (cid.Cid, bool) {
+// known returns what this process sent under id last, or nil.
+func (s *NodeSender) known(id string) *lotus.SignedMessage {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	c, ok := s.sent[id]
-	return c, ok
+	return s.sent[id]
 }
 
-func (s *NodeSender) remember(id string, c cid.Cid) {
+func (s *NodeSender) remember(id string, m *lotus.SignedMessage) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if _, ok := s.sent[id]; !ok {
 		s.fifo = append(s.fifo, id)
 	}
-	s.sent[id] = c
+	s.sent[id] = m
 	if len(s.fifo) > remembered {
 		delete(s.sent, s.fifo[0])
 		s.fifo = s.fifo[1:]
@@ -166,7 +169,7 @@ func (s *NodeSender) remember(id string, c cid.Cid) {
 
 // adopt finds the same call from the same sender in the mempool: a push whose
 // answer was lost.
-func (s *NodeSender) adopt(ctx context.Context, m *lotus.Message) (*cid.Cid, error) {
+func (s *NodeSender) adopt(ctx context.Context, m *lotus.Message) (*lotus.SignedMessage, error) {
 	from := s.key(ctx, m.From)
 	pending, err := s.node.MpoolPending(ctx, lotus.TipSetKey{})
 	if err != nil {
@@ -178,7 +181,7 @@ func (s *NodeSender) adopt(ctx context.Context, m *lotus.Message) (*cid.Cid, err
 		}
 		o := p.Message
 		if (o.From == from || o.From == m.From) && o.To == m.To && o.Method == m.Method && bytes.Equal(o.Params, m.Params) {
-			return p.CID, nil
+			return p, nil
 		}
 	}
 	return nil, nil
@@ -243,42 +246,64 @@ func maxFee(m *lotus.Message) big.Int {
 
 // Find implements Sender.
 func (s *NodeSender) Find(ctx context.Context, h Handle) (Outcome, error) {
-	o, _, err := s.look(ctx, h)
+	h = s.current(h)
+	o, _, err := s.search(ctx, h)
+	if err != nil || o.State != Unknown || h.CID == nil {
+		return o, err
+	}
+	waiting, err := s.pending(ctx, h)
+	if waiting != nil {
+		o.State = Pending
+	}
 	return o, err
 }
 
-// look returns the outcome and how deep a landed message is.
-func (s *NodeSender) look(ctx context.Context, h Handle) (Outcome, abi.ChainEpoch, error) {
-	if c, ok := s.known(h.ID); ok {
-		h.CID = &c // it may have been replaced since
+// current fills in the CID that the message of h has now: it may have been
+// replaced since.
+func (s *NodeSender) current(h Handle) Handle {
+	if m := s.known(h.ID); m != nil {
+		h.CID = m.CID
 	}
+	return h
+}
+
+// search looks for the message on chain: Landed, Replaced, or Unknown if it is
+// not there. head is the height that was looked from.
+func (s *NodeSender) search(ctx context.Context, h Handle) (o Outcome, head abi.ChainEpoch, err error) {
+	o = Outcome{State: Unknown, Handle: h}
 	if h.CID == nil {
-		return Outcome{State: Unknown, Handle: h}, 0, nil
+		return o, 0, nil
 	}
-	head, err := s.node.ChainHead(ctx)
+	ts, err := s.node.ChainHead(ctx)
 	if err != nil {
 		return Outcome{}, 0, err
 	}
-	found, err := s.node.StateSearchMsg(ctx, head.Key(), *h.CID, searchLookback, true)
+	found, err := s.node.StateSearchMsg(ctx, ts.Key(), *h.CID, searchLookback, true)
 	switch {
 	case nonceTaken(err):
-		return Outcome{State: Replaced, Handle: h}, searchLookback, nil
-	case err != nil && !notFound(err):
+		o.State = Replaced
+		return o, ts.Height, nil
+	case notFound(err), err == nil && found == nil:
+		return o, ts.Height, nil
+	case err != nil:
 		return Outcome{}, 0, err
-	case err == nil && found != nil:
-		o := Outcome{State: Landed, Handle: Handle{ID: h.ID, CID: &found.Message}, Receipt: found.Receipt, Height: found.Height, TipSet: found.TipSet}
-		return o, head.Height - found.Height, nil
 	}
-	pending, err := s.node.MpoolPending(ctx, lotus.TipSetKey{})
+	o = Outcome{State: Landed, Handle: Handle{ID: h.ID, CID: &found.Message}, Receipt: found.Receipt, Height: found.Height, TipSet: found.TipSet}
+	return o, ts.Height, nil
+}
+
+// pending returns the message from the mempool, nil when it is not there.
+func (s *NodeSender) pending(ctx context.Context, h Handle) (*lotus.SignedMessage, error) {
+	all, err := s.node.MpoolPending(ctx, lotus.TipSetKey{})
 	if err != nil {
-		return Outcome{}, 0, err
+		return nil, err
 	}
-	for _, p := range pending {
-		if p != nil && p.CID != nil && p.CID.Equals(*h.CID) {
-			return Outcome{State: Pending, Handle: h}, 0, nil
+	for _, p := range all {
+		if p != nil && p.CID != nil && h.CID != nil && p.CID.Equals(*h.CID) {
+			return p, nil
 		}
 	}
-	return Outcome{State: Unknown, Handle: h}, 0, nil
+	return nil, nil
 }
 
 // nonceTaken recognises the answer for a message whose nonce was used by a
@@ -294,18 +319,38 @@ func notFound(err error) bool {
 }
 
 // Wait implements Sender. A message that left the mempool without landing is
-// waited for until ctx ends: it may come back with a reorg or a resend.
+// put back as it was signed, where this process still has it.
 func (s *NodeSender) Wait(ctx context.Context, h Handle, confidence uint64) (Outcome, error) {
 	var last error
+	var look abi.ChainEpoch // when to look into the mempool next; 0 before the first head
+	missing := 0            // looks in a row that did not find it there
 	for {
-		o, depth, err := s.look(ctx, h)
+		h = s.current(h)
+		if h.CID == nil {
+			return Outcome{State: Unknown, Handle: h}, nil
+		}
+		o, head, err := s.search(ctx, h)
 		switch {
 		case err != nil:
 			last = err
-		case o.State == Replaced, o.State == Landed && depth >= abi.ChainEpoch(confidence):
+		case o.State == Replaced, o.State == Landed && head-o.Height >= abi.ChainEpoch(confidence):
 			return o, nil
-		case o.State == Unknown && o.Handle.CID == nil:
-			return o, fmt.Errorf("waiting for message %s: it was not pushed by this process and its CID is not known; push it again", h)
+		case o.State == Landed, look == 0:
+			look, missing = head+lostAfter, 0
+		case head >= look:
+			var there bool
+			if there, last = s.revive(ctx, h); last != nil {
+				break
+			}
+			look = head + lostAfter
+			if missing++; there {
+				missing = 0
+			}
+			// Once may be the epoch between the block that takes a message out
+			// of the mempool and the one that shows its receipt.
+			if missing > 1 {
+				return o, nil
+			}
 		}
 		if !sleep(ctx, s.poll) {
 			return Outcome{}, waitEnded(ctx, h, last)
@@ -313,15 +358,33 @@ func (s *NodeSender) Wait(ctx context.Context, h Handle, confidence uint64) (Out
 	}
 }
 
+// revive reports whether the message is in the mempool and puts it back if this
+// process has it. Refusals do not count: the search will tell what they mean.
+func (s *NodeSender) revive(ctx context.Context, h Handle) (there bool, err error) {
+	waiting, err := s.pending(ctx, h)
+	if err != nil || waiting != nil {
+		return waiting != nil, err
+	}
+	signed := s.known(h.ID)
+	if signed == nil {
+		return false, nil
+	}
+	if _, err := s.node.MpoolPush(ctx, signed); err != nil && !errors.Is(err, endpoint.ErrAnswered) {
+		return false, err
+	}
+	return true, nil
+}
+
 // Replace implements Sender: the pending message is signed again with a premium
 // at least a quarter higher, the least a mempool accepts in exchange.
 func (s *NodeSender) Replace(ctx context.Context, h Handle, fees Fees) (Handle, error) {
-	if c, ok := s.known(h.ID); ok {
-		h.CID = &c
-	}
+	h = s.current(h)
 	old, err := s.pending(ctx, h)
 	if err != nil {
 		return h, err
+	}
+	if old == nil {
+		return h, fmt.Errorf("%w: message %s is not pending, there is nothing to replace", ErrRefused, h)
 	}
 	m := old.Message
 	m.CID = nil
@@ -338,21 +401,10 @@ func (s *NodeSender) Replace(ctx context.Context, h Handle, fees Fees) (Handle, 
 	if err != nil {
 		return h, refusal(err)
 	}
-	s.remember(h.ID, c)
+	again := *signed
+	again.CID = &c
+	s.remember(h.ID, &again)
 	return Handle{ID: h.ID, CID: &c}, nil
-}
-
-func (s *NodeSender) pending(ctx context.Context, h Handle) (*lotus.SignedMessage, error) {
-	all, err := s.node.MpoolPending(ctx, lotus.TipSetKey{})
-	if err != nil {
-		return nil, err
-	}
-	for _, p := range all {
-		if p != nil && p.CID != nil && h.CID != nil && p.CID.Equals(*h.CID) {
-			return p, nil
-		}
-	}
-	return nil, fmt.Errorf("%w: message %s is not pending, there is nothing to replace", ErrRefused, h)
 }
 
 // HasKey implements Sender.

@@ -305,3 +305,55 @@ func TestMessagerFailure(t *testing.T) {
 		}
 	})
 }
+
+// A node that forgets a message gets it again, as it was signed. A process that
+// does not have it any more says so instead of waiting for ever.
+func TestNodeForgets(t *testing.T) {
+	for _, restart := range []bool{false, true} {
+		synctest.Test(t, func(t *testing.T) {
+			w := newWorld()
+			h := push(t, ways["lotus"](t, w), "a", 1)
+			s := ways["lotus"](t, w)
+			if !restart {
+				s = NewNodeSender(fakeNode{w, true}, 0)
+				if again := push(t, s, "a", 1); !again.CID.Equals(*h.CID) {
+					t.Fatalf("handles %s and %s", h, again)
+				}
+			}
+			w.set(func() { w.entries[0].failed = "gone" })
+			stop := time.AfterFunc(time.Hour, func() { t.Error("the wait does not end") })
+			defer stop.Stop()
+			go func() { // the chain goes on
+				for t.Context().Err() == nil && sleep(t.Context(), 30*time.Second) {
+					w.advance(1)
+					w.mu.Lock()
+					if e := w.entries[0]; e.failed == "" && !e.landed {
+						e.landed, e.height = true, w.head
+					}
+					w.mu.Unlock()
+				}
+			}()
+			o, err := s.Wait(t.Context(), h, 2)
+			want := Landed
+			if restart {
+				want = Unknown
+			}
+			if err != nil || o.State != want {
+				t.Errorf("restart %v: outcome %s, %v; want %s", restart, o.State, err, want)
+			}
+		})
+	}
+}
+
+// A messager that lost a message says so.
+func TestMessagerForgets(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld()
+		s := ways["messager"](t, w)
+		h := push(t, s, "a", 1)
+		w.set(func() { w.entries = nil })
+		if o, err := s.Wait(t.Context(), h, 5); err != nil || o.State != Unknown {
+			t.Errorf("outcome %+v, %v", o, err)
+		}
+	})
+}

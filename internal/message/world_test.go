@@ -287,6 +287,11 @@ func (n fakeNode) MpoolPush(_ context.Context, s *lotus.SignedMessage) (cid.Cid,
 	}
 	n.mu.Lock()
 	defer n.mu.Unlock()
+	if s.CID != nil { // as it was signed: back into the pool
+		e := n.byCID(*s.CID)
+		e.failed = ""
+		return e.cid, nil
+	}
 	for _, e := range n.entries {
 		if !e.landed && e.msg.From == s.Message.From && e.msg.Nonce == s.Message.Nonce {
 			if !s.Message.GasPremium.GreaterThan(big.Div(big.Mul(e.msg.GasPremium, big.NewInt(125)), big.NewInt(100))) {
