@@ -81,26 +81,6 @@ func Attach(ctx context.Context, cfg AttachConfig) (AttachReport, error) {
 	return a.report, nil
 }
 
-// checkFolder requires an existing directory.
-func checkFolder(ctx context.Context, g *Guard, path string) error {
-	isDir, err := guarded(ctx, g, path, func(<-chan struct{}) (bool, error) {
-		info, err := os.Stat(path)
-		if err != nil {
-			return false, err
-		}
-		return info.IsDir(), nil
-	})
-	switch {
-	case errors.Is(err, fs.ErrNotExist):
-		return fmt.Errorf("store path %s does not exist: mount it, or give the folder above cache and sealed", path)
-	case err != nil:
-		return fmt.Errorf("store path %s: %w", path, err)
-	case !isDir:
-		return fmt.Errorf("store path %s is not a directory: give the folder above cache and sealed", path)
-	}
-	return nil
-}
-
 type attacher struct {
 	AttachConfig
 	root   string

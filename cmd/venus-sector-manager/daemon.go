@@ -1,0 +1,431 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"path/filepath"
+	"sync/atomic"
+	"time"
+
+	"github.com/filecoin-project/go-address"
+	"github.com/filecoin-project/go-state-types/abi"
+	"golang.org/x/sync/errgroup"
+
+	"wdpost/internal/chain"
+	"wdpost/internal/config"
+	"wdpost/internal/endpoint"
+	"wdpost/internal/extprover"
+	"wdpost/internal/ledger"
+	"wdpost/internal/ledger/sqlite"
+	"wdpost/internal/lotus"
+	"wdpost/internal/message"
+	"wdpost/internal/poster"
+	"wdpost/internal/prover"
+	"wdpost/internal/run"
+	"wdpost/internal/sector"
+	"wdpost/internal/winning"
+	"wdpost/proofs/post"
+)
+
+// daemon is the manager as a running whole. What needs the node is built when
+// the node first answers.
+type daemon struct {
+	opts daemonOptions
+	cfg  config.Manager
+	log  *slog.Logger
+	keys prover.KeyConfig
+
+	node    *chain.Node
+	guard   *sector.Guard
+	locator *sector.Locator
+	host    *extprover.Host // nil without --ext-prover
+
+	joined atomic.Pointer[joined]
+}
+
+// joined is the part that needed the node's answers.
+type joined struct {
+	clock    chain.Clock
+	ledger   ledger.Ledger
+	engine   *prover.Engine
+	proving  *proving
+	messages message.Sender
+	poster   *poster.Poster   // nil without --poster
+	winning  *winning.Service // nil without --miner
+	types    []post.ProofType // what is proven, for the warm-up
+}
+
+// newDaemon reads and checks everything that can be checked without the node.
+func (a *app) newDaemon(ctx context.Context, opts daemonOptions) (*daemon, error) {
+	cfg, err := a.managerConfig(opts.confDir)
+	if err != nil {
+		return nil, err
+	}
+	d := &daemon{opts: opts, cfg: cfg, log: a.log}
+	if err := d.checkMiners(); err != nil {
+		return nil, err
+	}
+	if d.keys, err = prover.KeyConfigFromEnv(a.getenv); err != nil {
+		return nil, err
+	}
+	d.keys.Log = a.log
+	if d.node, err = newNode(cfg, a.log); err != nil {
+		return nil, err
+	}
+	if err := d.openStores(ctx); err != nil {
+		return nil, err
+	}
+	if opts.extProver {
+		if d.host, err = newHost(opts, a.log); err != nil {
+			return nil, err
+		}
+	}
+	return d, nil
+}
+
+// checkMiners requires a miner for each kind of work that is asked for.
+func (d *daemon) checkMiners() error {
+	if !d.opts.poster && !d.opts.miner {
+		d.log.Warn("neither --poster nor --miner is given: nothing will be proven")
+	}
+	if d.opts.poster && len(d.miners(posts)) == 0 {
+		return fmt.Errorf("--poster has no miner to work for: in %s set Actor in a [[Miners]] section, and Enabled in its [Miners.PoSt]", config.ManagerFile)
+	}
+	if d.opts.miner && len(d.miners(wins)) == 0 {
+		d.log.Warn("--miner has no miner to answer for: set Enabled in a [Miners.Proof]")
+	}
+	return nil
+}
+
+func posts(m config.Miner) bool { return m.PoSt.Enabled }
+func wins(m config.Miner) bool  { return m.Proof.Enabled }
+
+// miners lists the configured miners of one kind.
+func (d *daemon) miners(kind func(config.Miner) bool) []config.Miner {
+	var out []config.Miner
+	for _, m := range d.cfg.Miners {
+		if m.Actor != 0 && kind(m) {
+			out = append(out, m)
+		}
+	}
+	return out
+}
+
+func newNode(cfg config.Manager, log *slog.Logger) (*chain.Node, error) {
+	api := cfg.Common.API
+	endpoints := []string(api.Chain)
+	if len(endpoints) == 0 && len(api.Gateway) > 0 {
+		endpoints = api.Gateway[:1]
+	}
+	return chain.New(chain.Config{
+		Endpoints: endpoints, Token: api.Token, EventInterval: api.ChainEventInterval.D(), Log: log.With("room", "chain"),
+	})
+}
+
+// storePatience is how long the start waits for stores that do not answer.
+const storePatience = 10 * time.Second
+
+// openStores holds the configured stores against the index and looks whether
+// they are there.
+func (d *daemon) openStores(ctx context.Context) error {
+	p := d.cfg.Common.Proving
+	d.guard = sector.NewGuard(sector.GuardConfig{
+		Timeout: p.SingleCheckTimeout.D(), Parallel: p.ParallelCheckLimit, MaxStuck: p.MaxStuck,
+	})
+	var stores []sector.Store
+	for _, s := range d.cfg.Common.PersistStores {
+		stores = append(stores, sector.Store{Name: s.Name, Path: s.Path, Allows: s.Allows})
+	}
+	if len(stores) == 0 && (d.opts.poster || d.opts.miner) {
+		return fmt.Errorf("no [[Common.PersistStores]] with a Path in %s: run `venus-sector-manager util storage attach` and add the section it prints", config.ManagerFile)
+	}
+	var err error
+	if d.locator, err = sector.NewLocator(sector.OpenIndex(d.opts.home), stores, d.log); err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, storePatience)
+	defer cancel()
+	return sector.CheckStores(ctx, d.guard, stores, d.log)
+}
+
+// run serves the pages and works, until ctx ends.
+func (d *daemon) run(ctx context.Context, lis net.Listener) error {
+	group, ctx := errgroup.WithContext(ctx)
+	group.Go(func() error { return run.ServeHTTP(ctx, lis, d.pages()) })
+	group.Go(func() error { return d.node.Run(ctx) })
+	group.Go(func() error { return d.work(ctx) })
+	err := group.Wait()
+	d.node.Close()
+	return err
+}
+
+// work runs the children, joins what needs the node, and works. The children
+// outlast those who ask them.
+func (d *daemon) work(ctx context.Context) error {
+	children, stopChildren := context.WithCancel(context.WithoutCancel(ctx))
+	childrenGone := make(chan struct{})
+	go func() {
+		defer close(childrenGone)
+		if d.host != nil {
+			d.host.Run(children)
+		}
+	}()
+	defer func() { stopChildren(); <-childrenGone }()
+
+	j, err := d.join(ctx)
+	if err != nil {
+		return err
+	}
+	d.joined.Store(j)
+	group, workCtx := errgroup.WithContext(ctx)
+	if d.opts.warmup {
+		group.Go(func() error { d.warmUp(workCtx, j); return nil })
+	}
+	if j.poster != nil {
+		group.Go(func() error { return j.poster.Run(workCtx) })
+		group.Go(func() error {
+			return d.node.Follow(workCtx, func(_ context.Context, e chain.HeadEvent) { j.poster.OnHead(headOf(e)) })
+		})
+		group.Go(func() error { d.pruneLedger(workCtx, j.ledger); return nil })
+	}
+	if j.winning != nil {
+		group.Go(func() error { return j.winning.Run(workCtx) })
+	}
+	err = group.Wait()
+	return errors.Join(err, j.close())
+}
+
+func (j *joined) close() error {
+	err := j.ledger.Close()
+	if j.engine != nil {
+		err = errors.Join(err, j.engine.Close())
+	}
+	return errors.Join(err, j.proving.keys.Close())
+}
+
+// nodePause is the wait between two tries to reach the node at the start.
+const nodePause = 5 * time.Second
+
+// untilAnswered asks the node again and again until it answers. Only a refused
+// token, or an actor that does not exist, is final.
+func untilAnswered[T any](ctx context.Context, d *daemon, ask func(context.Context) (T, error)) (T, error) {
+	for {
+		v, err := ask(ctx)
+		final := errors.Is(err, endpoint.ErrToken) || errors.Is(err, endpoint.ErrPermission) || errors.Is(err, chain.ErrNotFound)
+		switch {
+		case err == nil || final:
+			return v, err
+		case ctx.Err() != nil:
+			return v, context.Cause(ctx)
+		}
+		d.log.Error("the node does not answer; trying again", "err", err, "after", nodePause)
+		select {
+		case <-ctx.Done():
+			return v, context.Cause(ctx)
+		case <-time.After(nodePause):
+		}
+	}
+}
+
+// join builds what needs the node: clock, ledger, provers, poster, winning.
+func (d *daemon) join(ctx context.Context) (*joined, error) {
+	network, err := untilAnswered(ctx, d, d.node.StateNetworkName)
+	if err != nil {
+		return nil, err
+	}
+	j := &joined{}
+	if j.clock, err = untilAnswered(ctx, d, d.node.Clock); err != nil {
+		return nil, err
+	}
+	infos, err := d.minerInfos(ctx)
+	if err != nil {
+		return nil, err
+	}
+	d.log.Info("node connected", "network", network, "blockDelay", j.clock.BlockDelay, "miners", len(infos))
+	partitionSectors, err := oddPartition(infos)
+	if err != nil {
+		return nil, err
+	}
+	if err := d.joinProvers(j, infos, partitionSectors); err != nil {
+		return nil, err
+	}
+	if j.ledger, err = d.openLedger(ctx, network); err != nil {
+		return nil, err
+	}
+	if j.messages, err = d.newSender(j.clock); err != nil {
+		return nil, errors.Join(err, j.close())
+	}
+	if err := errors.Join(d.joinPoster(j), d.joinWinning(j, infos)); err != nil {
+		return nil, errors.Join(err, j.close())
+	}
+	return j, nil
+}
+
+// minerInfos asks the node about every miner that is worked for.
+func (d *daemon) minerInfos(ctx context.Context) (map[uint64]*lotus.MinerInfo, error) {
+	infos := map[uint64]*lotus.MinerInfo{}
+	for _, m := range d.miners(func(m config.Miner) bool { return posts(m) || wins(m) }) {
+		addr, err := address.NewIDAddress(m.Actor)
+		if err != nil {
+			return nil, fmt.Errorf("miner %d: %w", m.Actor, err)
+		}
+		info, err := untilAnswered(ctx, d, func(ctx context.Context) (*lotus.MinerInfo, error) {
+			return d.node.StateMinerInfo(ctx, addr, lotus.TipSetKey{})
+		})
+		if err != nil {
+			return nil, fmt.Errorf("miner %s of the config file: %w", addr, err)
+		}
+		if typ := post.ProofType(info.WindowPoStProofType); !typ.Valid() {
+			return nil, fmt.Errorf("miner %s has the WindowPoSt proof type %d, which this program does not know", addr, info.WindowPoStProofType)
+		}
+		infos[m.Actor] = info
+	}
+	return infos, nil
+}
+
+// oddPartition is the number of sectors in a window partition where the network
+// uses another than the real ones do, else 0.
+func oddPartition(infos map[uint64]*lotus.MinerInfo) (int, error) {
+	odd := 0
+	for miner, info := range infos {
+		standard := post.ProofType(info.WindowPoStProofType).Setup().Sectors
+		n := int(info.WindowPoStPartitionSectors)
+		if n == 0 || n == standard {
+			n = 0
+		}
+		if odd != 0 && n != odd {
+			return 0, fmt.Errorf("miner %d has %d sectors in a partition, another %d: run a manager for each", miner, n, odd)
+		}
+		odd = n
+	}
+	return odd, nil
+}
+
+func (d *daemon) openLedger(ctx context.Context, network string) (ledger.Ledger, error) {
+	if d.cfg.Common.MongoKVStore.Enable {
+		return nil, errors.New("Common.MongoKVStore is enabled, which this build cannot use: set Enable = false to keep the records in a file in the home")
+	}
+	l, err := sqlite.Open(ctx, sqlite.Config{Path: filepath.Join(d.opts.home, "ledger.db"), Network: network})
+	if err != nil {
+		return nil, err
+	}
+	return l, nil
+}
+
+// ledgerKeeps is how long ended runs stay in the ledger; ledgerSweep how often
+// older ones are deleted.
+const (
+	ledgerKeeps = 30 * 24 * time.Hour
+	ledgerSweep = 6 * time.Hour
+)
+
+func (d *daemon) pruneLedger(ctx context.Context, l ledger.Ledger) {
+	tick := time.NewTicker(ledgerSweep)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case now := <-tick.C:
+			n, err := l.Prune(ctx, now.Add(-ledgerKeeps))
+			d.log.Log(ctx, levelOf(err), "ledger swept", "runs", n, "err", err)
+		}
+	}
+}
+
+func levelOf(err error) slog.Level {
+	if err != nil {
+		return slog.LevelError
+	}
+	return slog.LevelDebug
+}
+
+// newSender sends through the messager, or through the node when the config
+// says "none".
+func (d *daemon) newSender(clock chain.Clock) (message.Sender, error) {
+	api := d.cfg.Common.API
+	addr := api.Messager
+	if addr == "" && len(api.Gateway) > 0 {
+		addr = api.Gateway[0]
+	}
+	if addr == "" || addr == "none" {
+		return message.NewNodeSender(d.node, clock.BlockDelay/2), nil
+	}
+	return message.NewMessager(message.MessagerConfig{Address: addr, Token: api.Token, PollInterval: clock.BlockDelay / 2})
+}
+
+// headOf is a move of the head in the poster's words.
+func headOf(e chain.HeadEvent) poster.Head {
+	h := poster.Head{TipSet: e.Head}
+	for _, ts := range e.Revert {
+		if h.RevertedFrom == 0 || ts.Height < h.RevertedFrom {
+			h.RevertedFrom = ts.Height
+		}
+	}
+	return h
+}
+
+func (d *daemon) joinPoster(j *joined) error {
+	if !d.opts.poster {
+		return nil
+	}
+	checks := &sectorChecker{checker: sector.NewChecker(d.locator, d.guard), limit: d.cfg.Common.Proving.PartitionCheckTimeout.D(), strict: map[abi.ActorID]bool{}}
+	cfg := poster.Config{
+		Chain: d.node, Prover: j.proving, Verifier: j.proving, Sectors: checks,
+		Sender: &sender{messages: j.messages, selector: message.NewSelector(d.node, j.messages, j.clock.BlockDelay/2)},
+		Ledger: j.ledger, Log: d.log, BlockDelay: j.clock.BlockDelay,
+	}
+	for _, m := range d.miners(posts) {
+		checks.strict[abi.ActorID(m.Actor)] = m.PoSt.StrictCheck
+		cfg.Miners = append(cfg.Miners, posterMiner(m))
+	}
+	var err error
+	j.poster, err = poster.New(cfg)
+	return err
+}
+
+func posterMiner(m config.Miner) poster.MinerConfig {
+	p := m.PoSt
+	var senders []address.Address
+	for _, s := range p.AllSenders() {
+		senders = append(senders, s.Address)
+	}
+	return poster.MinerConfig{
+		Miner:   abi.ActorID(m.Actor),
+		Senders: senders,
+		Fees: poster.Fees{
+			GasOverEstimation: p.GasOverEstimation, GasOverPremium: p.GasOverPremium,
+			GasFeeCap: p.GasFeeCap.Amount(), MaxFeeCap: p.MaxFeeCap.Amount(),
+		},
+		Confidence:          p.Confidence,
+		ChallengeConfidence: abi.ChainEpoch(p.ChallengeConfidence), SubmitConfidence: abi.ChainEpoch(p.SubmitConfidence),
+		Parallel:                        p.Parallel,
+		MaxPartitionsPerPoStMessage:     p.MaxPartitionsPerPoStMessage,
+		MaxPartitionsPerRecoveryMessage: p.MaxPartitionsPerRecoveryMessage,
+		MaxRecoverSectorLimit:           p.MaxRecoverSectorLimit,
+	}
+}
+
+func (d *daemon) joinWinning(j *joined, infos map[uint64]*lotus.MinerInfo) error {
+	miners := d.miners(wins)
+	if !d.opts.miner || len(miners) == 0 {
+		return nil
+	}
+	cfg := winning.Config{
+		Gateways: d.cfg.Common.API.Gateway, Token: d.cfg.Common.API.Token,
+		Prover: j.proving, Locator: copies{d.locator}, Clock: j.clock, Log: d.log,
+	}
+	for _, m := range miners {
+		addr, err := address.NewIDAddress(m.Actor)
+		if err != nil {
+			return fmt.Errorf("miner %d: %w", m.Actor, err)
+		}
+		cfg.Miners = append(cfg.Miners, winning.Miner{Address: addr, SectorSize: uint64(infos[m.Actor].SectorSize)})
+	}
+	var err error
+	j.winning, err = winning.New(cfg)
+	return err
+}
