@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/filecoin-project/go-bitfield"
+	"github.com/filecoin-project/go-state-types/abi"
 	mineractor "github.com/filecoin-project/go-state-types/builtin/v18/miner"
 	"github.com/filecoin-project/go-state-types/dline"
 
@@ -17,15 +18,19 @@ import (
 	"wdpost/internal/lotus"
 )
 
-// recheckEpochs is how long sectors that could not be read are left alone
-// before they are looked at again, while declarations are still accepted.
+// recheckEpochs is how long, at most, sectors that could not be read are left
+// alone before they are looked at again, while declarations are still accepted.
 const recheckEpochs = 10
+
+// lastDeclaration is the last head from which a declaration can still be
+// executed before the cut-off.
+func lastDeclaration(di dline.Info) abi.ChainEpoch { return di.FaultCutoff - 2 }
 
 // recoverFaults declares the faulty sectors of a deadline ahead that can be
 // proven again. It looks once more from time to time until the cut-off, since
 // a store may come back, and tries again whatever fails.
 func (m *miner) recoverFaults(parent context.Context, di dline.Info) {
-	ctx, cancel := context.WithDeadlineCause(parent, m.timeOf(di.FaultCutoff), errWindowClosed)
+	ctx, cancel := context.WithDeadlineCause(parent, m.timeOf(di.FaultCutoff-1), errWindowClosed)
 	defer cancel()
 	watch, cancelWatch := context.WithDeadlineCause(parent, m.timeOf(di.Open), errWindowClosed)
 	defer cancelWatch()
@@ -37,7 +42,7 @@ func (m *miner) recoverFaults(parent context.Context, di dline.Info) {
 			err = werr
 		}
 		switch {
-		case ctx.Err() != nil:
+		case ctx.Err() != nil || errors.Is(err, errWindowClosed):
 			if parent.Err() == nil && (left > 0 || err != nil) {
 				log.Warn("faulty sectors were not declared recovered before the cut-off", "sectors", left, "error", err)
 			}
@@ -53,7 +58,8 @@ func (m *miner) recoverFaults(parent context.Context, di dline.Info) {
 			return
 		}
 		failures = 0
-		if !sleep(ctx, recheckEpochs*m.cfg.BlockDelay) {
+		remaining := time.Until(m.timeOf(lastDeclaration(di)))
+		if !sleep(ctx, max(min(remaining/2, recheckEpochs*m.cfg.BlockDelay), m.cfg.BlockDelay)) {
 			return
 		}
 	}
@@ -134,6 +140,9 @@ func (m *miner) faults(ctx context.Context, di dline.Info) ([]recovery, error) {
 	head, err := m.cfg.Chain.ChainHead(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("read the head: %w", err)
+	}
+	if head.Height > lastDeclaration(di) {
+		return nil, fmt.Errorf("%w: declarations end at epoch %d, the head is at %d", errWindowClosed, di.FaultCutoff, head.Height)
 	}
 	partitions, err := m.cfg.Chain.StateMinerPartitions(ctx, m.addr, di.Index, head.Key())
 	if err != nil {

@@ -1,0 +1,515 @@
+package poster
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/filecoin-project/go-state-types/abi"
+
+	"wdpost/internal/deadline"
+	"wdpost/internal/ledger"
+)
+
+// Deadline 2 of the simulation: Challenge 24, start 32, Open 40, submit 44, Close 60.
+func oneDeadline(partitions int) map[uint64][][]uint64 {
+	return map[uint64][][]uint64{2: sectorsOf(0, partitions)}
+}
+
+func TestStraightPath(t *testing.T) {
+	for _, parallel := range []bool{false, true} {
+		t.Run(fmt.Sprintf("parallel=%v", parallel), func(t *testing.T) {
+			simulate(t, map[uint64][][]uint64{1: sectorsOf(100, 1), 2: sectorsOf(0, 7), 3: {{50}}}, func(s *sim) {
+				s.conf.Parallel = parallel
+				s.conf.MaxPartitionsPerPoStMessage = 5 // the network allows 3
+				s.start()
+				s.until(43)
+				if n := s.sent("wdpost-1008-0-2"); n != 0 {
+					t.Errorf("%d messages were sent before Open+4", n)
+				}
+				s.until(350)
+				if got := s.sent("wdpost-1008-0-2"); got != 3 {
+					t.Errorf("7 partitions went in %d messages, want 3, 3 and 1", got)
+				}
+				for key, n := range map[string]int{
+					"Checked sectors": 1 + 3*5, "Submitted window post:": 1, "window post message succeeded:": 1, "deadline proven": 1, "it is capped": 1,
+				} {
+					if got := s.log.count(key); got < n {
+						t.Errorf("the log has %q %d times, want at least %d", key, got, n)
+					}
+				}
+				if n := s.log.count("it is capped"); n != 1 {
+					t.Errorf("the cap is warned of %d times", n)
+				}
+			})
+		})
+	}
+}
+
+func TestStatus(t *testing.T) {
+	simulate(t, oneDeadline(4), func(s *sim) {
+		s.start()
+		s.until(36)
+		st := s.poster.Status()
+		if len(st) != 1 || st[0].Head != 36 || st[0].Open.Index != 1 || len(st[0].Active) != 1 {
+			t.Fatalf("status %+v", st)
+		}
+		if a := st[0].Active[0]; a.Phase != deadline.Working || len(a.Batches) != 2 || a.Batches[0].ID != "0,1,2" || a.Batches[0].Stage != deadline.Ready {
+			t.Errorf("active %+v", a)
+		}
+		s.until(60)
+		runs, err := s.poster.Recent(t.Context(), 1008, 5)
+		if err != nil || len(runs) == 0 || runs[0].Ended == nil && runs[1].Ended == nil {
+			t.Errorf("recent %+v, %v", runs, err)
+		}
+	})
+}
+
+// failFirst fails the first n calls of op; apply says whether they take effect
+// all the same.
+func failFirst(op string, n int, apply bool) fault {
+	return func(o string, count int) (bool, error) {
+		if o == op && count <= n {
+			return apply, errInjected
+		}
+		return true, nil
+	}
+}
+
+// TestBothHalvesOfEveryFailure lets each call fail a few times, with and
+// without effect: the deadline is proven, with one message for each batch.
+func TestBothHalvesOfEveryFailure(t *testing.T) {
+	type target struct {
+		op string
+		of func(*sim) *faults
+	}
+	onSender := func(s *sim) *faults { return &s.sender.faults }
+	onLedger := func(s *sim) *faults { return &s.ledger.faults }
+	targets := []target{
+		{"push", onSender}, {"find", onSender}, {"wait", onSender},
+		{"prove", func(s *sim) *faults { return &s.prover.faults }},
+		{"verify", func(s *sim) *faults { return &s.verifier.faults }},
+		{"check", func(s *sim) *faults { return &s.checker.faults }},
+	}
+	for _, op := range []string{"OpenRun", "EndRun", "Runs", "PutProof", "Proofs", "PutMessage", "Messages"} {
+		targets = append(targets, target{op, onLedger})
+	}
+	for _, tt := range targets {
+		for _, apply := range []bool{false, true} {
+			for _, times := range []int{1, 4} {
+				t.Run(fmt.Sprintf("%s/apply=%v/%d times", tt.op, apply, times), func(t *testing.T) {
+					simulate(t, oneDeadline(4), func(s *sim) {
+						tt.of(s).set(failFirst(tt.op, times, apply))
+						s.start()
+						s.until(110)
+						if n := s.sent("wdpost"); n != 2 {
+							t.Errorf("%d messages for 2 batches", n)
+						}
+					})
+				})
+			}
+		}
+	}
+}
+
+func TestNodeFailures(t *testing.T) {
+	for _, method := range []string{
+		"ChainHead", "StateNetworkVersion", "StateMinerInfo", "StateMinerProvingDeadline", "StateMinerDeadlines",
+		"StateMinerPartitions", "StateMinerSectors", "StateGetRandomnessFromTickets",
+	} {
+		t.Run(method, func(t *testing.T) {
+			simulate(t, oneDeadline(4), func(s *sim) {
+				left := 6
+				s.chain.fail = func(m string) error {
+					if m == method && left > 0 {
+						left--
+						return errInjected
+					}
+					return nil
+				}
+				s.start()
+				s.until(110)
+			})
+		})
+	}
+}
+
+func TestLedgerIsAwayAllTheTime(t *testing.T) {
+	simulate(t, oneDeadline(4), func(s *sim) {
+		s.noLedger = true
+		s.ledger.set(func(string, int) (bool, error) { return false, errInjected })
+		s.start()
+		s.until(90)
+		if s.log.count("deadline proven") != 1 {
+			t.Error("the deadline was not proven")
+		}
+	})
+}
+
+// TestKilledAtEveryEpoch kills the manager at each epoch of a deadline and
+// starts it again at the next: nothing is proven or sent twice.
+func TestKilledAtEveryEpoch(t *testing.T) {
+	for at := abi.ChainEpoch(30); at < 66; at++ {
+		t.Run(fmt.Sprint(at), func(t *testing.T) {
+			simulate(t, oneDeadline(4), func(s *sim) {
+				s.conf.Parallel = true
+				s.start()
+				s.until(at)
+				s.kill()
+				s.tick()
+				s.start()
+				s.until(120)
+				if n := s.sent("wdpost"); n != 2 {
+					t.Errorf("%d messages for 2 batches", n)
+				}
+				most := 2
+				if at >= 32 && at < 34 { // killed while proving
+					most = 4
+				}
+				if n := s.prover.counted("prove"); n > most {
+					t.Errorf("%d proofs for 2 batches", n)
+				}
+			})
+		})
+	}
+}
+
+// TestKilledAfterPushWasApplied loses the answer of a push and the process
+// with it.
+func TestKilledAfterPushWasApplied(t *testing.T) {
+	simulate(t, oneDeadline(1), func(s *sim) {
+		s.sender.set(func(op string, n int) (bool, error) { return true, errInjected })
+		s.start()
+		s.until(44)
+		s.kill()
+		s.sender.set(nil)
+		s.start()
+		s.until(110)
+		if n := s.sent("wdpost"); n != 1 {
+			t.Errorf("%d messages", n)
+		}
+	})
+}
+
+// TestAwayAcrossClose is away from before the close of a window till after it.
+func TestAwayAcrossClose(t *testing.T) {
+	for _, tt := range []struct {
+		name   string
+		killed abi.ChainEpoch
+		missed bool
+	}{{"before the proof", 32, true}, {"proof kept", 40, true}, {"message sent", 45, false}, {"landed", 50, false}} {
+		t.Run(tt.name, func(t *testing.T) {
+			simulate(t, oneDeadline(2), func(s *sim) {
+				s.missedBy[window{0, 2}] = tt.missed
+				s.start()
+				s.until(tt.killed)
+				s.kill()
+				s.until(75)
+				s.start()
+				s.until(130)
+			})
+		})
+	}
+}
+
+func TestMissingSectors(t *testing.T) {
+	t.Run("some are skipped", func(t *testing.T) {
+		simulate(t, oneDeadline(3), func(s *sim) {
+			s.checker.set2(map[uint64]bool{1: true, 4: true})
+			s.start()
+			s.until(110)
+			if got := s.chain.state().parts[2]; !slices.Equal(got[0].faulty, []uint64{1}) || !slices.Equal(got[2].faulty, []uint64{4}) || len(got[1].faulty) > 0 {
+				t.Errorf("partitions %+v", got)
+			}
+		})
+	})
+	t.Run("a whole partition, for a while", func(t *testing.T) {
+		simulate(t, oneDeadline(3), func(s *sim) {
+			s.checker.set2(map[uint64]bool{2: true, 3: true})
+			s.start()
+			s.until(48)
+			if n := s.sent("wdpost"); n != 1 {
+				t.Errorf("%d messages while partition 1 is away", n)
+			}
+			s.checker.set2(nil)
+			s.until(110)
+		})
+	})
+	t.Run("a whole partition, for good", func(t *testing.T) {
+		simulate(t, oneDeadline(3), func(s *sim) {
+			s.checker.set2(map[uint64]bool{2: true, 3: true})
+			s.missedBy[window{0, 2}] = true
+			s.start()
+			s.until(110)
+			reason := s.ledger.runs[ledger.RunKey{Miner: 1008, Deadline: 2}].Ended.Reason
+			if !strings.Contains(reason, "partitions 1") || !strings.Contains(reason, "no sealed file") {
+				t.Errorf("reason %q", reason)
+			}
+		})
+	})
+}
+
+func TestProverFindsBrokenSectors(t *testing.T) {
+	for _, peer := range []bool{false, true} {
+		t.Run(fmt.Sprintf("peer=%v", peer), func(t *testing.T) {
+			simulate(t, oneDeadline(3), func(s *sim) {
+				s.prover.peer = peer
+				s.prover.broken = map[uint64]bool{0: true, 1: true, 5: true}
+				s.missedBy[window{0, 2}] = true // partition 0 has nothing left
+				s.start()
+				s.until(110)
+				if got := s.chain.state().parts[2]; !slices.Equal(got[2].faulty, []uint64{5}) || len(got[1].faulty) > 0 {
+					t.Errorf("partitions %+v", got)
+				}
+			})
+		})
+	}
+}
+
+func TestWrongProofsAreNeverSent(t *testing.T) {
+	simulate(t, oneDeadline(2), func(s *sim) {
+		s.prover.wrong = true
+		s.missedBy[window{0, 2}] = true
+		s.start()
+		s.until(110)
+		if n := s.sent("wdpost"); n != 0 {
+			t.Errorf("%d messages with wrong proofs", n)
+		}
+	})
+}
+
+func TestProverPanics(t *testing.T) {
+	simulate(t, oneDeadline(2), func(s *sim) {
+		s.prover.set(func(_ string, n int) (bool, error) {
+			if n <= 2 {
+				panic("defect")
+			}
+			return true, nil
+		})
+		s.start()
+		s.until(110)
+	})
+}
+
+func TestFailedReceiptIsSentAgain(t *testing.T) {
+	simulate(t, oneDeadline(1), func(s *sim) {
+		s.start()
+		s.until(43)
+		s.tick() // the message is pushed at 44, executed from 45 on
+		s.chain.mu.Lock()
+		s.chain.pool[0].outcome = 7 // out of gas
+		s.chain.mu.Unlock()
+		s.until(120)
+		if n := s.sent("wdpost"); n != 2 {
+			t.Errorf("%d messages, want the failed one and another", n)
+		}
+		if n := s.prover.counted("prove"); n != 1 {
+			t.Errorf("%d proofs", n)
+		}
+	})
+}
+
+func TestMessageLandsAfterClose(t *testing.T) {
+	simulate(t, oneDeadline(1), func(s *sim) {
+		s.sloppy = true
+		s.missedBy[window{0, 2}] = true
+		s.start()
+		s.until(44)
+		s.chain.mu.Lock()
+		s.chain.pool[0].held = true
+		s.chain.mu.Unlock()
+		s.until(62)
+		s.chain.mu.Lock()
+		s.chain.pool[0].held = false
+		s.chain.mu.Unlock()
+		s.until(120)
+	})
+}
+
+func TestReorgs(t *testing.T) {
+	for _, at := range []abi.ChainEpoch{33, 39, 41, 45, 46, 49, 55} {
+		for _, depth := range []abi.ChainEpoch{1, 3, 8, 20, 30} {
+			t.Run(fmt.Sprintf("at %d depth %d", at, depth), func(t *testing.T) {
+				simulate(t, oneDeadline(4), func(s *sim) {
+					s.reopened = true
+					s.sloppy = at-depth < 24 // sent with tickets of the other fork
+					s.start()
+					s.until(at)
+					s.reorg(max(at-depth+1, 22))
+					s.until(120)
+				})
+			})
+		}
+	}
+}
+
+func TestBeaconChanges(t *testing.T) {
+	simulate(t, oneDeadline(1), func(s *sim) {
+		s.start()
+		s.until(42)
+		s.chain.mu.Lock()
+		s.chain.salt++
+		s.chain.mu.Unlock()
+		s.until(110)
+		if n := s.prover.counted("prove"); n != 2 {
+			t.Errorf("%d proofs, want one for each randomness", n)
+		}
+		if n := s.sent("wdpost"); n != 1 {
+			t.Errorf("%d messages", n)
+		}
+	})
+}
+
+func TestHeadsStopForAWhile(t *testing.T) {
+	simulate(t, map[uint64][][]uint64{2: sectorsOf(0, 1), 4: sectorsOf(10, 1)}, func(s *sim) {
+		s.start()
+		s.until(30)
+		s.missedBy[window{0, 2}] = true
+		for range 40 { // the chain grows, nobody tells
+			time.Sleep(simDelay)
+			s.chain.grow(0)
+		}
+		s.until(200)
+	})
+}
+
+func TestNullRounds(t *testing.T) {
+	simulate(t, map[uint64][][]uint64{2: sectorsOf(0, 1), 3: sectorsOf(10, 2)}, func(s *sim) {
+		s.start()
+		r := rand.New(rand.NewPCG(1, 2))
+		for s.chain.head().Height < 150 {
+			nulls := abi.ChainEpoch(r.IntN(3))
+			time.Sleep(time.Duration(nulls) * simDelay)
+			s.chain.grow(nulls)
+			s.tick()
+		}
+	})
+}
+
+func TestRecoveries(t *testing.T) {
+	faulty := func(s *sim) { // deadline 3 lost partitions 0 and 1 yesterday
+		st := s.chain.states[0]
+		for i := range 2 {
+			st.parts[3][i].faulty = slices.Clone(st.parts[3][i].all)
+		}
+	}
+	parts := map[uint64][][]uint64{3: sectorsOf(0, 3)}
+	t.Run("declared and proven", func(t *testing.T) {
+		simulate(t, parts, func(s *sim) {
+			faulty(s)
+			s.checker.set2(map[uint64]bool{2: true})
+			s.start() // at 21, in deadline 1: two before 3, whose cut-off is 30
+			s.until(150)
+			if n := s.sent("recover"); n != 2 { // sector 2 is back by the next period, once it is found
+				t.Logf("%d declarations", n)
+			}
+			if got := s.chain.state().parts[3]; len(got[0].faulty) > 0 || !slices.Equal(got[1].faulty, []uint64{2}) {
+				t.Errorf("partitions %+v", got)
+			}
+			if s.log.count("declare faults recovered message published") < 1 {
+				t.Error("the log does not tell of the declaration")
+			}
+		})
+	})
+	t.Run("a store comes back before the cut-off", func(t *testing.T) {
+		simulate(t, map[uint64][][]uint64{4: sectorsOf(0, 1)}, func(s *sim) {
+			s.chain.states[0].parts[4][0].faulty = []uint64{0, 1}
+			s.checker.set2(map[uint64]bool{0: true, 1: true})
+			s.conf.MaxRecoverSectorLimit = 5
+			s.start()
+			s.until(48) // deadline 2 opened at 40; the cut-off of 4 is at 50
+			s.checker.set2(nil)
+			s.until(300)
+			if got := s.chain.state().parts[4]; len(got[0].faulty) > 0 {
+				t.Errorf("partitions %+v", got)
+			}
+		})
+	})
+	t.Run("limits", func(t *testing.T) {
+		simulate(t, parts, func(s *sim) {
+			faulty(s)
+			s.conf.MaxRecoverSectorLimit = 3
+			s.conf.MaxPartitionsPerRecoveryMessage = 1
+			s.start()
+			s.until(30)
+			if n := s.sent("recover"); n != 2 {
+				t.Errorf("%d declarations, want one for each partition", n)
+			}
+			s.until(60)
+			if got := s.chain.state().parts[3]; len(got[0].recovering) != 2 || len(got[1].recovering) != 1 {
+				t.Errorf("partitions %+v", got)
+			}
+		})
+	})
+	for _, apply := range []bool{false, true} {
+		t.Run(fmt.Sprintf("push fails, apply=%v, and the manager is killed", apply), func(t *testing.T) {
+			simulate(t, parts, func(s *sim) {
+				faulty(s)
+				s.sender.set(failFirst("push", 1, apply))
+				s.start()
+				s.kill()
+				s.start()
+				s.until(140)
+				if n := s.sent("recover"); n != 1 {
+					t.Errorf("%d declarations", n)
+				}
+			})
+		})
+	}
+	t.Run("failed receipt", func(t *testing.T) {
+		simulate(t, parts, func(s *sim) {
+			faulty(s)
+			s.start()
+			s.chain.mu.Lock()
+			s.chain.pool[0].outcome = 7
+			s.chain.mu.Unlock()
+			s.until(140)
+			if n := s.sent("recover"); n != 2 {
+				t.Errorf("%d declarations, want the failed one and another", n)
+			}
+		})
+	})
+}
+
+// TestRandomTrouble lets everything fail now and then, kills the manager and
+// reorganises the chain: every window is proven and told right.
+func TestRandomTrouble(t *testing.T) {
+	seeds := 30
+	if testing.Short() {
+		seeds = 5
+	}
+	for seed := range uint64(seeds) {
+		t.Run(fmt.Sprint(seed), func(t *testing.T) {
+			simulate(t, map[uint64][][]uint64{0: sectorsOf(0, 4), 2: sectorsOf(20, 1), 3: {{40}, {41, 42}}, 4: sectorsOf(60, 7)}, func(s *sim) {
+				r := rand.New(rand.NewPCG(seed, 7))
+				s.sloppy, s.reopened = true, true
+				s.conf.Parallel = r.IntN(2) == 0
+				trouble := func(string, int) (bool, error) {
+					if r.IntN(8) == 0 {
+						return r.IntN(2) == 0, errInjected
+					}
+					return true, nil
+				}
+				s.sender.set(trouble)
+				s.prover.set(trouble)
+				s.checker.set(trouble)
+				s.verifier.set(trouble)
+				s.start()
+				for s.chain.head().Height < 400 && !t.Failed() {
+					s.tick()
+					switch r.IntN(25) {
+					case 0:
+						s.kill()
+						s.tick()
+						s.start()
+					case 1:
+						s.reorg(max(s.chain.head().Height-abi.ChainEpoch(r.IntN(4)), s.began+1))
+					}
+				}
+			})
+		})
+	}
+}
