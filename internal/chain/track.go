@@ -47,7 +47,7 @@ func (t *track) absorb(ctx context.Context, changes []*lotus.HeadChange) (HeadEv
 		var step HeadEvent
 		switch {
 		case c.Type == lotus.HCRevert:
-			step = t.revert(c.Val)
+			step = t.revert(ctx, c.Val)
 		case c.Type == lotus.HCApply && t.head() != nil && c.Val.Parents().Equals(t.head().Key()):
 			step = t.apply(c.Val)
 		case c.Type == lotus.HCApply || c.Type == lotus.HCCurrent:
@@ -68,15 +68,25 @@ func (t *track) apply(ts *lotus.TipSet) HeadEvent {
 	return HeadEvent{Head: ts, Apply: []*lotus.TipSet{ts}}
 }
 
-// revert goes back one tipset. When what lies below is not remembered, or the
-// reverted one is not the head, it does nothing: the apply that always follows
+// revert goes back one tipset. When the reverted one is not the head, or what
+// lies below cannot be learned, it does nothing: the apply that always follows
 // a revert is then bridged.
-func (t *track) revert(ts *lotus.TipSet) HeadEvent {
-	if len(t.path) < 2 || !t.head().Key().Equals(ts.Key()) {
+func (t *track) revert(ctx context.Context, ts *lotus.TipSet) HeadEvent {
+	if t.head() == nil || !t.head().Key().Equals(ts.Key()) || len(t.path) == 1 && t.deepen(ctx) != nil {
 		return HeadEvent{Head: t.head()}
 	}
 	t.path = t.path[:len(t.path)-1]
 	return HeadEvent{Head: t.head(), Revert: []*lotus.TipSet{ts}}
+}
+
+// deepen adds the parent of the lowest tipset of the path.
+func (t *track) deepen(ctx context.Context) error {
+	ts, err := t.tipset(ctx, t.path[0].Parents())
+	if err = checkHead(ts, err); err != nil {
+		return err
+	}
+	t.path = append([]*lotus.TipSet{ts}, t.path...)
+	return nil
 }
 
 // moveTo makes target the head, whatever lies between.
@@ -102,23 +112,28 @@ func (t *track) moveTo(ctx context.Context, target *lotus.TipSet) HeadEvent {
 	return event
 }
 
-// bridge walks from target down its parents to a tipset of the path. It
-// returns that tipset's index and the ones above it, target first.
+// bridge walks from target and from the head down their parents to a common
+// tipset. It returns that tipset's index in the path and the tipsets above it
+// on target's side, target first.
 func (t *track) bridge(ctx context.Context, target *lotus.TipSet) (at int, fresh []*lotus.TipSet, err error) {
 	at = len(t.path) - 1
-	for ts := target; ; {
-		for at >= 0 && t.path[at].Height > ts.Height {
+	for ts, fetched := target, 0; ; fetched++ {
+		for at > 0 && t.path[at].Height > ts.Height {
 			at--
 		}
-		if at < 0 || len(fresh) > gapLimit {
+		switch below := t.path[at].Height > ts.Height; {
+		case fetched > gapLimit:
 			return 0, nil, errNoPath
-		}
-		if t.path[at].Key().Equals(ts.Key()) {
+		case !below && t.path[at].Key().Equals(ts.Key()):
 			return at, fresh, nil
+		case below: // the path does not reach as deep, and at is 0
+			err = t.deepen(ctx)
+		default:
+			fresh = append(fresh, ts)
+			ts, err = t.tipset(ctx, ts.Parents())
+			err = checkHead(ts, err)
 		}
-		fresh = append(fresh, ts)
-		ts, err = t.tipset(ctx, ts.Parents())
-		if err = checkHead(ts, err); err != nil {
+		if err != nil {
 			return 0, nil, err
 		}
 	}

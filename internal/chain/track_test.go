@@ -16,6 +16,7 @@ func TestTrack(t *testing.T) {
 	main := s.add("", grow(nil, "main", 1, 2, 3, 5, 6, 7)) // 4 is a null round
 	fork := s.add("'", grow(main[2], "fork", 4, 5, 6, 8))  // on 3
 	far := s.add("", grow(main[5], "main", span(8, 400)...))
+	side := s.add("+", grow(main[0], "side", 2, 4))
 	alien := s.add("*", grow(nil, "alien", span(1, 9)...))
 	cur := func(ts *lotus.TipSet) []*lotus.HeadChange { return changes(lotus.HCCurrent, ts) }
 	both := func(a, b []*lotus.HeadChange) []*lotus.HeadChange { return append(a, b...) }
@@ -40,7 +41,9 @@ func TestTrack(t *testing.T) {
 		{"a gap with a reorg", [][]*lotus.HeadChange{cur(main[2]), changes(lotus.HCApply, main[3:]...), cur(fork[3])}, []string{"reset 3", "+5 +6 +7", "-7 -6 -5 +4' +5' +6' +8'"}},
 		{"a missed apply", [][]*lotus.HeadChange{cur(main[1]), changes(lotus.HCApply, main[4])}, []string{"reset 2", "+3 +5 +6"}},
 		{"a revert of what is not the head", [][]*lotus.HeadChange{cur(main[2]), changes(lotus.HCRevert, main[4])}, []string{"reset 3", ""}},
-		{"a revert below the memory", [][]*lotus.HeadChange{cur(main[2]), both(changes(lotus.HCRevert, main[2], main[1]), changes(lotus.HCApply, alien[1:3]...))}, []string{"reset 3", "reset 3*"}},
+		{"reverts below the first head", [][]*lotus.HeadChange{cur(main[2]), both(changes(lotus.HCRevert, main[2], main[1]), changes(lotus.HCApply, side...))}, []string{"reset 3", "-3 -2 +2+ +4+"}},
+		{"a reorg below the first head, in a gap", [][]*lotus.HeadChange{cur(main[3]), cur(side[1])}, []string{"reset 5", "-5 -3 -2 +2+ +4+"}},
+		{"a revert with nothing below", [][]*lotus.HeadChange{cur(main[0]), both(changes(lotus.HCRevert, main[0]), changes(lotus.HCApply, alien[1]))}, []string{"reset 1", "reset 2*"}},
 		{"a gap too long", [][]*lotus.HeadChange{cur(main[5]), cur(far[len(far)-1])}, []string{"reset 7", "reset 400"}},
 		{"another chain", [][]*lotus.HeadChange{cur(main[5]), cur(alien[8])}, []string{"reset 7", "reset 9*"}},
 		{"back to an ancestor", [][]*lotus.HeadChange{cur(main[2]), changes(lotus.HCApply, main[3:]...), cur(main[3])}, []string{"reset 3", "+5 +6 +7", "-7 -6"}},
