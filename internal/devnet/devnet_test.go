@@ -29,8 +29,11 @@ import (
 
 func TestMain(m *testing.M) {
 	lotus.UseNetwork("devnet")
-	// The metrics library of go-jsonrpc starts a worker for ever.
-	goleak.VerifyTestMain(m, goleak.IgnoreTopFunction("go.opencensus.io/stats/view.(*worker).start"))
+	goleak.VerifyTestMain(m,
+		// The metrics library of go-jsonrpc starts a worker for ever.
+		goleak.IgnoreTopFunction("go.opencensus.io/stats/view.(*worker).start"),
+		// go-jsonrpc leaves a reader behind when a frame arrives while a websocket closes.
+		goleak.IgnoreAnyFunction("github.com/filecoin-project/go-jsonrpc.(*wsConn).nextMessage"))
 }
 
 // nodeAPI is the part of a node's API that the tests call, in the form in which

@@ -120,6 +120,9 @@ func TestMessager(t *testing.T) {
 	if got = must[*venusMessage](t)(m.GetMessageByUid(ctx, "one")); got.State != 2 || got.Receipt != nil {
 		t.Errorf("after it was lost: %+v", got)
 	}
+	if n := len(r.Chain().Pending()); n != 1 {
+		t.Errorf("%d messages wait, the lost one must have been sent again", n)
+	}
 }
 
 // TestMessagerExpires gives a message up after its expiry epoch.

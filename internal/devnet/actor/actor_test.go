@@ -370,20 +370,27 @@ func TestOptimistic(t *testing.T) {
 	if len(a) != 0 {
 		t.Fatal("verified in spite of trust")
 	}
+	var closed *Outcome
 	dispute := func(e abi.ChainEpoch, idx uint64) error {
-		after, err := m.DisputeWindowedPoSt(a.runtime(e), &minertypes.DisputeWindowedPoStParams{PoStIndex: idx})
+		after, d, err := m.DisputeWindowedPoSt(a.runtime(e), &minertypes.DisputeWindowedPoStParams{PoStIndex: idx})
 		m = after
+		if err == nil {
+			closed = d.Amend(closed)
+		}
 		return err
 	}
 	if msg, code := refusal(t, dispute(open+59, 1)); code != exitcode.ErrForbidden || !strings.Contains(msg, "1800 epochs") {
 		t.Errorf("in the window: %q", msg)
 	}
-	m, _ = m.EndEpoch(open + 59)
+	m, closed = m.EndEpoch(open + 59)
 	if msg, _ := refusal(t, dispute(open+60, 0)); msg != "failed to dispute valid post" {
 		t.Errorf("valid proof: %q", msg)
 	}
 	if err := dispute(open+61, 1); err != nil {
 		t.Fatal(err)
+	}
+	if closed.Partitions[0].Verdict != Proven || closed.Partitions[1].Verdict != Invalid {
+		t.Errorf("outcome after the dispute: %+v", closed.Partitions)
 	}
 	if f := m.Collect(func(p Partition) Set { return p.Faults }); !slices.Equal(f, Set{2, 3, 4, 5, 6, 7, 8, 9}) { // 4 to 9 were not proven at all
 		t.Errorf("faults after the dispute: %v", f)

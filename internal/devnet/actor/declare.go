@@ -50,7 +50,7 @@ func (m *Miner) collectRecoveries(params *minertypes.DeclareFaultsRecoveredParam
 	var out []recoveries
 	var sectors uint64
 	for _, r := range params.Recoveries {
-		set, err := setOf(r.Sectors, maxBits)
+		set, err := setOf(r.Sectors, m.Policy.AddressedSectorsMax)
 		switch {
 		case err != nil:
 			return nil, illegalArgument("failed to process deadline %d, partition %d: %v", r.Deadline, r.Partition, err)

@@ -3,7 +3,6 @@ package actor
 import (
 	"bytes"
 	"fmt"
-	"math"
 
 	"github.com/filecoin-project/go-state-types/abi"
 	minertypes "github.com/filecoin-project/go-state-types/builtin/v18/miner"
@@ -203,6 +202,3 @@ func proofTypeName(t abi.RegisteredPoStProof) string {
 	}
 	return fmt.Sprintf("Invalid(%d)", t)
 }
-
-// maxBits bounds a bitfield whose size is checked by other means.
-const maxBits = math.MaxInt32

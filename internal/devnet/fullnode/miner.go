@@ -108,19 +108,23 @@ func (n *Node) StateMinerRecoveries(ctx context.Context, a address.Address, key 
 func (n *Node) StateMinerSectors(ctx context.Context, a address.Address, which *bitfield.BitField, key lotus.TipSetKey) ([]*lotus.SectorOnChainInfo, error) {
 	return ofMiner(n, ctx, "StateMinerSectors", a, key, func(m *actor.Miner) ([]*lotus.SectorOnChainInfo, error) {
 		var out []*lotus.SectorOnChainInfo
-		for _, s := range m.Sectors() {
-			if which != nil {
-				wanted, err := which.IsSet(uint64(s.Number))
-				if err != nil {
-					return nil, fmt.Errorf("sector filter: %w", err)
-				}
-				if !wanted {
-					continue
-				}
+		if which == nil {
+			for _, s := range m.Sectors() {
+				out = append(out, sectorInfo(s))
 			}
-			out = append(out, sectorInfo(s))
+			return out, nil
 		}
-		return out, nil
+		all := m.Collect(func(p actor.Partition) actor.Set { return p.All })
+		wanted, err := bitfield.IntersectBitField(*which, all.Bits())
+		if err != nil {
+			return nil, fmt.Errorf("sector filter: %w", err)
+		}
+		err = wanted.ForEach(func(num uint64) error {
+			s, _ := m.Sector(abi.SectorNumber(num))
+			out = append(out, sectorInfo(s))
+			return nil
+		})
+		return out, err
 	})
 }
 

@@ -2,6 +2,7 @@ package messager
 
 import (
 	"context"
+	"errors"
 
 	"github.com/filecoin-project/go-address"
 	"github.com/filecoin-project/go-jsonrpc/auth"
@@ -37,14 +38,23 @@ func NewAPI(m *Messager, gate *serve.Gate) *API { return &API{m: m, gate: gate} 
 // PushMessage stores a message under a new id.
 func (a *API) PushMessage(ctx context.Context, msg *lotus.Message, meta *SendSpec) (string, error) {
 	return serve.Call(a.gate, ctx, "PushMessage", func() (string, error) {
-		id := uuid.NewString()
-		return id, a.m.push(id, *msg, meta)
+		return a.push(uuid.NewString(), msg, meta)
 	})
 }
 
 // PushMessageWithId stores a message under the caller's id.
 func (a *API) PushMessageWithId(ctx context.Context, id string, msg *lotus.Message, meta *SendSpec) (string, error) {
-	return serve.Call(a.gate, ctx, "PushMessageWithId", func() (string, error) { return id, a.m.push(id, *msg, meta) })
+	return serve.Call(a.gate, ctx, "PushMessageWithId", func() (string, error) { return a.push(id, msg, meta) })
+}
+
+func (a *API) push(id string, msg *lotus.Message, meta *SendSpec) (string, error) {
+	if msg == nil {
+		return "", errors.New("no message to push")
+	}
+	if err := a.m.push(id, *msg, meta); err != nil {
+		return "", err
+	}
+	return id, nil
 }
 
 // HasMessageByUid reports whether an id is known.
@@ -68,7 +78,12 @@ func (a *API) WaitMessage(ctx context.Context, id string, confidence uint64) (*M
 
 // ReplaceMessage sends a message again for another price and returns its new CID.
 func (a *API) ReplaceMessage(ctx context.Context, p *ReplaceParams) (cid.Cid, error) {
-	return serve.Call(a.gate, ctx, "ReplaceMessage", func() (cid.Cid, error) { return a.m.replace(*p) })
+	return serve.Call(a.gate, ctx, "ReplaceMessage", func() (cid.Cid, error) {
+		if p == nil {
+			return cid.Undef, errors.New("no message to replace")
+		}
+		return a.m.replace(*p)
+	})
 }
 
 // MarkBadMessage gives a message up.

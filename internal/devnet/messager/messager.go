@@ -166,6 +166,7 @@ func (m *Messager) follow(msg *Message) {
 		return
 	}
 	if found == nil {
+		m.resend(msg)
 		if msg.State != FillMsg {
 			m.update(msg.ID, func(s *Message) { s.State, s.Receipt, s.Height, s.TipSetKey = FillMsg, nil, 0, lotus.TipSetKey{} })
 		}
@@ -179,6 +180,16 @@ func (m *Messager) follow(msg *Message) {
 		r := found.Receipt
 		s.Receipt, s.Height, s.TipSetKey = &r, int64(found.Height), found.TipSet
 	})
+}
+
+// resend gives the node a message again that it has lost.
+func (m *Messager) resend(msg *Message) {
+	if r, known := m.chain.Record(*msg.SignedCid); known && !r.Dropped {
+		return
+	}
+	if _, err := m.chain.PushSigned(&lotus.SignedMessage{Message: msg.Message}, "messager"); err != nil {
+		m.log.Warn("message not taken again", "id", msg.ID, "err", err)
+	}
 }
 
 // wait blocks until a message is deep enough or was given up.

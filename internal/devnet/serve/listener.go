@@ -188,7 +188,8 @@ func (l *flakyListener) cut() {
 	clear(l.conns)
 }
 
-// trackedConn takes itself off the list when it is closed.
+// trackedConn takes itself off the list when it is closed. Closing it after it
+// was cut is no error.
 type trackedConn struct {
 	net.Conn
 	owner *flakyListener
@@ -198,5 +199,8 @@ func (c *trackedConn) Close() error {
 	c.owner.mu.Lock()
 	delete(c.owner.conns, c.Conn)
 	c.owner.mu.Unlock()
-	return c.Conn.Close()
+	if err := c.Conn.Close(); !errors.Is(err, net.ErrClosed) {
+		return err
+	}
+	return nil
 }

@@ -40,7 +40,7 @@ func (c *counting) VerifyWindowPoSt(ctx context.Context, q actor.WindowPoSt) err
 
 func (*counting) VerifyWinningPoSt(context.Context, actor.WinningPoSt) error { return nil }
 
-func newChain(t *testing.T, change func(*Config)) (*Chain, *counting) {
+func newChain(t testing.TB, change func(*Config)) (*Chain, *counting) {
 	t.Helper()
 	policy := actor.Scaled(8, 12)
 	var zero uint64
@@ -75,7 +75,7 @@ func newChain(t *testing.T, change func(*Config)) (*Chain, *counting) {
 	return c, v
 }
 
-func advance(t *testing.T, c *Chain, to abi.ChainEpoch) {
+func advance(t testing.TB, c *Chain, to abi.ChainEpoch) {
 	t.Helper()
 	for c.Epoch() < to {
 		if _, err := c.Advance(t.Context(), false); err != nil {
@@ -85,7 +85,7 @@ func advance(t *testing.T, c *Chain, to abi.ChainEpoch) {
 }
 
 // post is a proof of a partition, bound to the tipset before the head.
-func post(t *testing.T, c *Chain, partition uint64) lotus.Message {
+func post(t testing.TB, c *Chain, partition uint64) lotus.Message {
 	t.Helper()
 	head := c.Head()
 	rand, err := c.TicketRandomness(crypto.DomainSeparationTag_PoStChainCommit, head.Height-1, nil, head.Key())

@@ -86,12 +86,15 @@ func (c *Chain) apply(ctx context.Context, st *State, rand view, epoch abi.Chain
 	if msg.CID != nil {
 		rt.Message = *msg.CID
 	}
-	m, err = callMiner(m, rt, msg)
+	m, disputed, err := callMiner(m, rt, msg)
 	if fatal != nil {
 		return nil, fmt.Errorf("verifying the proof: %w", fatal)
 	}
 	if err != nil {
 		return nil, err
+	}
+	if disputed != nil {
+		st = st.withDispute(disputed)
 	}
 	return st.withMiner(m), nil
 }
@@ -106,28 +109,27 @@ func transfer(st *State, from, to abi.ActorID, value big.Int) (*State, error) {
 }
 
 // callMiner decodes the parameters and runs the method.
-func callMiner(m *actor.Miner, rt *actor.Runtime, msg *lotus.Message) (*actor.Miner, error) {
+func callMiner(m *actor.Miner, rt *actor.Runtime, msg *lotus.Message) (next *actor.Miner, disputed *actor.Disputed, err error) {
 	switch msg.Method {
 	case builtin.MethodsMiner.SubmitWindowedPoSt:
 		var p minertypes.SubmitWindowedPoStParams
-		if err := decode(msg.Params, &p); err != nil {
-			return nil, err
+		if err = decode(msg.Params, &p); err == nil {
+			next, err = m.SubmitWindowedPoSt(rt, &p)
 		}
-		return m.SubmitWindowedPoSt(rt, &p)
 	case builtin.MethodsMiner.DeclareFaultsRecovered:
 		var p minertypes.DeclareFaultsRecoveredParams
-		if err := decode(msg.Params, &p); err != nil {
-			return nil, err
+		if err = decode(msg.Params, &p); err == nil {
+			next, err = m.DeclareFaultsRecovered(rt, &p)
 		}
-		return m.DeclareFaultsRecovered(rt, &p)
 	case builtin.MethodsMiner.DisputeWindowedPoSt:
 		var p minertypes.DisputeWindowedPoStParams
-		if err := decode(msg.Params, &p); err != nil {
-			return nil, err
+		if err = decode(msg.Params, &p); err == nil {
+			next, disputed, err = m.DisputeWindowedPoSt(rt, &p)
 		}
-		return m.DisputeWindowedPoSt(rt, &p)
+	default:
+		err = &actor.Error{Code: exitcode.ErrUnhandledMessage, Msg: "Unknown method"}
 	}
-	return nil, &actor.Error{Code: exitcode.ErrUnhandledMessage, Msg: "Unknown method"}
+	return next, disputed, err
 }
 
 func decode(params []byte, into cbg.CBORUnmarshaler) error {

@@ -89,8 +89,10 @@ func (p *pool) add(m *lotus.SignedMessage, r *Record) {
 	}
 	stuck := old == nil && p.hold != nil && p.hold(&m.Message)
 	p.pending[r.Sender][m.Message.Nonce] = &pooled{msg: m, stuck: stuck}
-	p.records[r.Cid] = r
-	p.order = append(p.order, r)
+	if p.records[r.Cid] == nil {
+		p.records[r.Cid] = r
+		p.order = append(p.order, r)
+	}
 }
 
 // restore puts a message of a reverted tipset back, or loses it.

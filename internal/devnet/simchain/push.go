@@ -203,7 +203,8 @@ func (c *Chain) Sign(msg lotus.Message) (*lotus.SignedMessage, error) {
 }
 
 // PushSigned puts a message that is signed already into the pool. One with a
-// used nonce in the pool replaces it if its premium is a quarter higher.
+// used nonce in the pool replaces it if its premium is a quarter higher. One that
+// is known changes nothing, unless it was lost: then it is back.
 func (c *Chain) PushSigned(m *lotus.SignedMessage, source string) (cid.Cid, error) {
 	signed, err := sign(m.Message)
 	if err != nil {
@@ -211,7 +212,7 @@ func (c *Chain) PushSigned(m *lotus.SignedMessage, source string) (cid.Cid, erro
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if _, known := c.pool.records[*signed.CID]; known {
+	if r, known := c.pool.records[*signed.CID]; known && !r.Dropped {
 		return *signed.CID, nil
 	}
 	if err := c.addSigned(signed, source); err != nil {
@@ -242,7 +243,12 @@ func (c *Chain) addSigned(m *lotus.SignedMessage, source string) error {
 				m.Message.From, m.Message.Nonce, least, old.msg.Message.GasPremium)
 		}
 	}
-	c.pool.add(m, &Record{Signed: m, Cid: *m.CID, Sender: sender, Source: source, Pushed: c.epoch})
+	r := c.pool.records[*m.CID]
+	if r == nil {
+		r = &Record{Signed: m, Cid: *m.CID, Sender: sender, Source: source}
+	}
+	r.Pushed, r.Dropped = c.epoch, false
+	c.pool.add(m, r)
 	return nil
 }
 

@@ -20,6 +20,7 @@ type State struct {
 	nonces   map[abi.ActorID]uint64
 	balances map[abi.ActorID]big.Int
 	outcomes *outcomes
+	disputes []*actor.Disputed // successful ones
 }
 
 // outcomes is the list of closed windows, the latest first.
@@ -54,11 +55,15 @@ func (s *State) Balance(id abi.ActorID) big.Int {
 	return big.Zero()
 }
 
-// Outcomes returns the closed windows, oldest first.
+// Outcomes returns the closed windows, oldest first, with what disputes found.
 func (s *State) Outcomes() []*actor.Outcome {
 	var out []*actor.Outcome
 	for o := s.outcomes; o != nil; o = o.rest {
-		out = append(out, o.last)
+		last := o.last
+		for _, d := range s.disputes {
+			last = d.Amend(last)
+		}
+		out = append(out, last)
 	}
 	slices.Reverse(out)
 	return out
@@ -68,6 +73,12 @@ func (s *State) withMiner(m *actor.Miner) *State {
 	c := *s
 	c.miners = maps.Clone(s.miners)
 	c.miners[m.Info.ID] = m
+	return &c
+}
+
+func (s *State) withDispute(d *actor.Disputed) *State {
+	c := *s
+	c.disputes = append(slices.Clone(s.disputes), d)
 	return &c
 }
 
