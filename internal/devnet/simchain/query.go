@@ -82,11 +82,6 @@ func (c *Chain) BeaconRandomness(tag crypto.DomainSeparationTag, round abi.Chain
 	return view{c.cfg.Seed, e}.Beacon(tag, round, entropy)
 }
 
-// BeaconEntry returns the beacon entry of an epoch.
-func (c *Chain) BeaconEntry(epoch abi.ChainEpoch) lotus.BeaconEntry {
-	return beacon(c.cfg.Seed, epoch)
-}
-
 // Account returns the ID of any address of an account or a miner.
 func (c *Chain) Account(a address.Address) (abi.ActorID, bool) {
 	if id := c.accountOf(a); id != 0 {
