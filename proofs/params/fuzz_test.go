@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"wdpost/proofs/params"
+	"wdpost/proofs/post"
 )
 
 // What a decoder accepts it must write back the same.
@@ -77,8 +78,13 @@ func FuzzOpenRaw(f *testing.F) {
 func FuzzParseMeta(f *testing.F) {
 	f.Add([]byte(`{"sector_size":2048}`))
 	f.Fuzz(func(t *testing.T, b []byte) {
-		if size, err := params.ParseMeta(b); err == nil && len(b) == 0 {
-			t.Errorf("nothing read as %d", size)
+		size, err := params.ParseMeta(b)
+		if err != nil {
+			return
+		}
+		again, err := params.ParseMeta(params.Meta(post.Setup{SectorSize: size}))
+		if err != nil || again != size {
+			t.Errorf("%d came back as %d, %v", size, again, err)
 		}
 	})
 }
