@@ -19,6 +19,7 @@ import (
 	"wdpost/internal/endpoint"
 	"wdpost/internal/extprover"
 	"wdpost/internal/ledger"
+	"wdpost/internal/ledger/mongo"
 	"wdpost/internal/ledger/sqlite"
 	"wdpost/internal/lotus"
 	"wdpost/internal/message"
@@ -46,7 +47,8 @@ type daemon struct {
 	joined atomic.Pointer[joined]
 }
 
-// joined is the part that needed the node's answers.
+// joined is the part that needed the node's answers. cold says why this process
+// cannot prove yet.
 type joined struct {
 	clock    chain.Clock
 	ledger   ledger.Ledger
@@ -55,7 +57,8 @@ type joined struct {
 	messages message.Sender
 	poster   *poster.Poster   // nil without --poster
 	winning  *winning.Service // nil without --miner
-	types    []post.ProofType // what is proven, for the warm-up
+	types    []post.ProofType // what this process proves, for the warm-up
+	cold     atomic.Pointer[error]
 }
 
 // newDaemon reads and checks everything that can be checked without the node.
@@ -198,12 +201,16 @@ func (d *daemon) work(ctx context.Context) error {
 	return errors.Join(err, j.close())
 }
 
+// close gives back what was opened so far.
 func (j *joined) close() error {
-	err := j.ledger.Close()
-	if j.engine != nil {
-		err = errors.Join(err, j.engine.Close())
+	var errs []error
+	if j.ledger != nil {
+		errs = append(errs, j.ledger.Close())
 	}
-	return errors.Join(err, j.proving.keys.Close())
+	if j.engine != nil {
+		errs = append(errs, j.engine.Close())
+	}
+	return errors.Join(append(errs, j.proving.keys.Close())...)
 }
 
 // nodePause is the wait between two tries to reach the node at the start.
@@ -236,6 +243,7 @@ func (d *daemon) join(ctx context.Context) (*joined, error) {
 	if err != nil {
 		return nil, err
 	}
+	lotus.UseNetwork(network)
 	j := &joined{}
 	if j.clock, err = untilAnswered(ctx, d, d.node.Clock); err != nil {
 		return nil, err
@@ -253,7 +261,7 @@ func (d *daemon) join(ctx context.Context) (*joined, error) {
 		return nil, err
 	}
 	if j.ledger, err = d.openLedger(ctx, network); err != nil {
-		return nil, err
+		return nil, errors.Join(err, j.close())
 	}
 	if j.messages, err = d.newSender(j.clock); err != nil {
 		return nil, errors.Join(err, j.close())
@@ -304,9 +312,15 @@ func oddPartition(infos map[uint64]*lotus.MinerInfo) (int, error) {
 	return odd, nil
 }
 
+// openLedger opens the manager's records: MongoDB where it is enabled, else a
+// file in the home.
 func (d *daemon) openLedger(ctx context.Context, network string) (ledger.Ledger, error) {
-	if d.cfg.Common.MongoKVStore.Enable {
-		return nil, errors.New("Common.MongoKVStore is enabled, which this build cannot use: set Enable = false to keep the records in a file in the home")
+	if m := d.cfg.Common.MongoKVStore; m.Enable {
+		l, err := mongo.Open(ctx, mongo.Config{DSN: m.DSN, DatabaseName: m.DatabaseName, Network: network})
+		if err != nil {
+			return nil, err // not l, which would be a nil *Ledger in the interface
+		}
+		return l, nil
 	}
 	l, err := sqlite.Open(ctx, sqlite.Config{Path: filepath.Join(d.opts.home, "ledger.db"), Network: network})
 	if err != nil {

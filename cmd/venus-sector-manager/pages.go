@@ -79,6 +79,9 @@ func (d *daemon) health(ctx context.Context) error {
 	if j.winning != nil {
 		errs = append(errs, j.winning.Healthy())
 	}
+	if cold := j.cold.Load(); cold != nil {
+		errs = append(errs, *cold)
+	}
 	return errors.Join(append(errs, j.ledger.Check(ctx))...)
 }
 
@@ -200,7 +203,9 @@ func (c collector) Collect(ch chan<- prometheus.Metric) {
 	}
 	for _, n := range c.d.node.Status() {
 		gauge(nodeUp, truth(n.Err == nil), n.Address)
-		gauge(nodeHeight, float64(n.Height), n.Address)
+		if n.Height >= 0 { // heads are compared only where there are several nodes
+			gauge(nodeHeight, float64(n.Height), n.Address)
+		}
 	}
 	for _, s := range c.d.guard.Health() {
 		gauge(storeStuck, float64(s.Stuck), s.Store)

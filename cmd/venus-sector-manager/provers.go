@@ -168,12 +168,14 @@ func (d *daemon) warmUp(ctx context.Context, j *joined) {
 		start := time.Now()
 		err := j.engine.WarmUp(ctx, j.types...)
 		if err == nil {
+			j.cold.Store(nil)
 			d.log.Info("parameters loaded", "types", len(j.types), "took", time.Since(start))
 			return
 		}
 		if ctx.Err() != nil {
 			return
 		}
+		j.cold.Store(&err)
 		d.log.Error("no proof can be made yet; trying again", "err", err, "after", pause)
 		select {
 		case <-ctx.Done():

@@ -152,6 +152,9 @@ func (a *attacher) scan(ctx context.Context, updated bool) error {
 	if err := work.Wait(); err != nil {
 		return err
 	}
+	if updated && len(names) == 0 {
+		return nil // most stores have none
+	}
 	found := a.report.Sectors + a.report.Updated - before.Sectors - before.Updated
 	a.Log.Info(fmt.Sprintf("%d sectors out of %d files have been found", found, len(names)), "store", a.Name, "folder", replicaDir)
 	return nil
