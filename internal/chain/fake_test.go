@@ -239,7 +239,10 @@ func (n *fakeNode) StateMinerInfo(ctx context.Context, a address.Address, _ lotu
 	if err := n.enter(ctx, "StateMinerInfo"); err != nil {
 		return nil, err
 	}
-	if id, _ := address.IDFromAddress(a); id == 999999 {
+	switch id, _ := address.IDFromAddress(a); id {
+	case 0:
+		return nil, nil
+	case 999999:
 		return nil, errors.New("failed to load miner actor: actor not found")
 	}
 	return &lotus.MinerInfo{SectorSize: 2048, Owner: a, Worker: a, Beneficiary: a, NewWorker: address.Undef}, nil

@@ -30,12 +30,12 @@ func (n *Node) Version(ctx context.Context) (lotus.Version, error) {
 
 // ChainGetGenesis returns the first tipset.
 func (n *Node) ChainGetGenesis(ctx context.Context) (*lotus.TipSet, error) {
-	return read(ctx, n, "ChainGetGenesis", func(ctx context.Context, r *rpc) (*lotus.TipSet, error) { return r.ChainGetGenesis(ctx) })
+	return read(ctx, n, "ChainGetGenesis", func(ctx context.Context, r *rpc) (*lotus.TipSet, error) { return present(r.ChainGetGenesis(ctx)) })
 }
 
 // ChainGetTipSet returns a tipset by its name.
 func (n *Node) ChainGetTipSet(ctx context.Context, key lotus.TipSetKey) (*lotus.TipSet, error) {
-	return read(ctx, n, "ChainGetTipSet", func(ctx context.Context, r *rpc) (*lotus.TipSet, error) { return r.ChainGetTipSet(ctx, key) })
+	return read(ctx, n, "ChainGetTipSet", func(ctx context.Context, r *rpc) (*lotus.TipSet, error) { return present(r.ChainGetTipSet(ctx, key)) })
 }
 
 // StateNetworkVersion is the protocol version in force at tsk.
@@ -45,12 +45,12 @@ func (n *Node) StateNetworkVersion(ctx context.Context, tsk lotus.TipSetKey) (ne
 
 // StateGetNetworkParams returns what tells this network from others.
 func (n *Node) StateGetNetworkParams(ctx context.Context) (*lotus.NetworkParams, error) {
-	return read(ctx, n, "StateGetNetworkParams", func(ctx context.Context, r *rpc) (*lotus.NetworkParams, error) { return r.StateGetNetworkParams(ctx) })
+	return read(ctx, n, "StateGetNetworkParams", func(ctx context.Context, r *rpc) (*lotus.NetworkParams, error) { return present(r.StateGetNetworkParams(ctx)) })
 }
 
 // StateGetActor returns an actor with its balance; ErrNotFound when there is none.
 func (n *Node) StateGetActor(ctx context.Context, addr address.Address, tsk lotus.TipSetKey) (*lotus.Actor, error) {
-	return read(ctx, n, "StateGetActor", func(ctx context.Context, r *rpc) (*lotus.Actor, error) { return r.StateGetActor(ctx, addr, tsk) })
+	return read(ctx, n, "StateGetActor", func(ctx context.Context, r *rpc) (*lotus.Actor, error) { return present(r.StateGetActor(ctx, addr, tsk)) })
 }
 
 // StateLookupID resolves an address to its ID form; ErrNotFound when it never received anything.
@@ -65,7 +65,7 @@ func (n *Node) StateAccountKey(ctx context.Context, addr address.Address, tsk lo
 
 // StateMinerInfo returns a miner's addresses, proof type and sector size; ErrNotFound for an unknown miner.
 func (n *Node) StateMinerInfo(ctx context.Context, miner address.Address, tsk lotus.TipSetKey) (*lotus.MinerInfo, error) {
-	return read(ctx, n, "StateMinerInfo", func(ctx context.Context, r *rpc) (*lotus.MinerInfo, error) { return r.StateMinerInfo(ctx, miner, tsk) })
+	return read(ctx, n, "StateMinerInfo", func(ctx context.Context, r *rpc) (*lotus.MinerInfo, error) { return present(r.StateMinerInfo(ctx, miner, tsk)) })
 }
 
 // StateMinerProvingDeadline returns the deadline current at tsk. For a miner that

@@ -178,6 +178,14 @@ func readLong[T any](ctx context.Context, n *Node, method string, f func(context
 	return attempt(ctx, n, call{method: method, timeout: 4 * n.cfg.CallTimeout}, f)
 }
 
+// present refuses null where the node must answer with something.
+func present[T any](v *T, err error) (*T, error) {
+	if err == nil && v == nil {
+		err = errors.New("the answer is empty")
+	}
+	return v, err
+}
+
 // wait is read for calls that last until something happens on chain.
 func wait[T any](ctx context.Context, n *Node, method string, f func(context.Context, *rpc) (T, error)) (T, error) {
 	return attempt(ctx, n, call{method: method, patient: true}, f)

@@ -56,6 +56,9 @@ func TestErrorsNameTheirCause(t *testing.T) {
 			t.Errorf("got %v, want kind %q and %q", c.err, c.kind, c.words)
 		}
 	}
+	if _, err := good.StateMinerInfo(t.Context(), miner(t, 0), lotus.TipSetKey{}); err == nil || !strings.Contains(err.Error(), "the answer is empty") {
+		t.Errorf("null instead of an answer: %v", err)
+	}
 	if _, err := New(Config{}); err == nil || !strings.Contains(err.Error(), "Common.API.Chain") {
 		t.Errorf("no endpoint: %v", err)
 	}

@@ -8,12 +8,22 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"os"
 	"strings"
 	"sync"
 	"time"
 
 	"github.com/filecoin-project/go-jsonrpc"
+	golog "github.com/ipfs/go-log/v2"
 )
+
+// go-jsonrpc writes to stderr, in a format of its own, what its callers get as
+// errors as well. It is heard only where GOLOG_LOG_LEVEL asks for it.
+func init() {
+	if os.Getenv("GOLOG_LOG_LEVEL") == "" {
+		_ = golog.SetLogLevel("rpc", "fatal") // fails for unknown names only
+	}
+}
 
 // maxAnswer bounds the body of one answer. The largest known one, all sectors
 // of a miner with half a million of them, is about 250 MiB.

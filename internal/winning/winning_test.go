@@ -426,3 +426,28 @@ func TestConfigIsChecked(t *testing.T) {
 		}
 	}
 }
+
+// Whatever a gateway sends, it becomes a question or an error.
+func FuzzProofRequest(f *testing.F) {
+	f.Add([]byte(`{"SectorInfos":[{"SealProof":5,"SectorNumber":0,"SectorKey":null,"SealedCID":{"/":"bagboea4b5abcbs4dmwk2cqygxenzvjxiacb6trnzo7shq3rk6ublrm753asak5lg"}}],"Rand":"AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=","Height":752,"NWVersion":28}`))
+	f.Add([]byte(`{"SectorInfos":[{}],"Rand":"AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA="}`))
+	f.Add([]byte(`{}`))
+	addr, err := address.NewIDAddress(1008)
+	if err != nil {
+		f.Fatal(err)
+	}
+	s := &Service{cfg: Config{Locator: locator{}, Prover: proverFunc(proves)}}
+	f.Fuzz(func(t *testing.T, payload []byte) {
+		var req proofRequest
+		if json.Unmarshal(payload, &req) != nil {
+			return
+		}
+		proofs, err := s.prove(t.Context(), Miner{Address: addr}, req, time.Now())
+		if err == nil && (len(proofs) != 1 || len(req.Rand) != 32 || len(req.SectorInfos) == 0) {
+			t.Errorf("%s was answered with %v", payload, proofs)
+		}
+		if err != nil && strings.Contains(err.Error(), "panicked") {
+			t.Errorf("%s: %v", payload, err)
+		}
+	})
+}
