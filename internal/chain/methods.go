@@ -45,12 +45,16 @@ func (n *Node) StateNetworkVersion(ctx context.Context, tsk lotus.TipSetKey) (ne
 
 // StateGetNetworkParams returns what tells this network from others.
 func (n *Node) StateGetNetworkParams(ctx context.Context) (*lotus.NetworkParams, error) {
-	return read(ctx, n, "StateGetNetworkParams", func(ctx context.Context, r *rpc) (*lotus.NetworkParams, error) { return present(r.StateGetNetworkParams(ctx)) })
+	return read(ctx, n, "StateGetNetworkParams", func(ctx context.Context, r *rpc) (*lotus.NetworkParams, error) {
+		return present(r.StateGetNetworkParams(ctx))
+	})
 }
 
 // StateGetActor returns an actor with its balance; ErrNotFound when there is none.
 func (n *Node) StateGetActor(ctx context.Context, addr address.Address, tsk lotus.TipSetKey) (*lotus.Actor, error) {
-	return read(ctx, n, "StateGetActor", func(ctx context.Context, r *rpc) (*lotus.Actor, error) { return present(r.StateGetActor(ctx, addr, tsk)) })
+	return read(ctx, n, "StateGetActor", func(ctx context.Context, r *rpc) (*lotus.Actor, error) {
+		return present(r.StateGetActor(ctx, addr, tsk))
+	})
 }
 
 // StateLookupID resolves an address to its ID form; ErrNotFound when it never received anything.
@@ -65,14 +69,16 @@ func (n *Node) StateAccountKey(ctx context.Context, addr address.Address, tsk lo
 
 // StateMinerInfo returns a miner's addresses, proof type and sector size; ErrNotFound for an unknown miner.
 func (n *Node) StateMinerInfo(ctx context.Context, miner address.Address, tsk lotus.TipSetKey) (*lotus.MinerInfo, error) {
-	return read(ctx, n, "StateMinerInfo", func(ctx context.Context, r *rpc) (*lotus.MinerInfo, error) { return present(r.StateMinerInfo(ctx, miner, tsk)) })
+	return read(ctx, n, "StateMinerInfo", func(ctx context.Context, r *rpc) (*lotus.MinerInfo, error) {
+		return present(r.StateMinerInfo(ctx, miner, tsk))
+	})
 }
 
 // StateMinerProvingDeadline returns the deadline current at tsk. For a miner that
 // is new its period may begin before the chain did; see dline.Info.PeriodStarted.
 func (n *Node) StateMinerProvingDeadline(ctx context.Context, miner address.Address, tsk lotus.TipSetKey) (*dline.Info, error) {
 	return read(ctx, n, "StateMinerProvingDeadline", func(ctx context.Context, r *rpc) (*dline.Info, error) {
-		return r.StateMinerProvingDeadline(ctx, miner, tsk)
+		return present(r.StateMinerProvingDeadline(ctx, miner, tsk))
 	})
 }
 
@@ -123,7 +129,7 @@ func (n *Node) StateMinerRecoveries(ctx context.Context, miner address.Address, 
 // StateMinerPower returns the miner's power and the network's.
 func (n *Node) StateMinerPower(ctx context.Context, miner address.Address, tsk lotus.TipSetKey) (*lotus.MinerPower, error) {
 	return read(ctx, n, "StateMinerPower", func(ctx context.Context, r *rpc) (*lotus.MinerPower, error) {
-		return r.StateMinerPower(ctx, miner, tsk)
+		return present(r.StateMinerPower(ctx, miner, tsk))
 	})
 }
 
@@ -144,14 +150,14 @@ func (n *Node) StateSectorGetInfo(ctx context.Context, miner address.Address, nu
 // StateSectorExpiration returns when a sector ends, on time and early.
 func (n *Node) StateSectorExpiration(ctx context.Context, miner address.Address, number abi.SectorNumber, tsk lotus.TipSetKey) (*lotus.SectorExpiration, error) {
 	return read(ctx, n, "StateSectorExpiration", func(ctx context.Context, r *rpc) (*lotus.SectorExpiration, error) {
-		return r.StateSectorExpiration(ctx, miner, number, tsk)
+		return present(r.StateSectorExpiration(ctx, miner, number, tsk))
 	})
 }
 
 // StateSectorPartition returns the deadline and partition of a sector.
 func (n *Node) StateSectorPartition(ctx context.Context, miner address.Address, number abi.SectorNumber, tsk lotus.TipSetKey) (*lotus.SectorLocation, error) {
 	return read(ctx, n, "StateSectorPartition", func(ctx context.Context, r *rpc) (*lotus.SectorLocation, error) {
-		return r.StateSectorPartition(ctx, miner, number, tsk)
+		return present(r.StateSectorPartition(ctx, miner, number, tsk))
 	})
 }
 
@@ -168,7 +174,7 @@ func (n *Node) StateSearchMsg(ctx context.Context, tsk lotus.TipSetKey, msg cid.
 // Only ctx bounds it.
 func (n *Node) StateWaitMsg(ctx context.Context, msg cid.Cid, confidence uint64, limit abi.ChainEpoch, replaced bool) (*lotus.MsgLookup, error) {
 	return wait(ctx, n, "StateWaitMsg", func(ctx context.Context, r *rpc) (*lotus.MsgLookup, error) {
-		return r.StateWaitMsg(ctx, msg, confidence, limit, replaced)
+		return present(r.StateWaitMsg(ctx, msg, confidence, limit, replaced))
 	})
 }
 
@@ -186,7 +192,7 @@ func (n *Node) MpoolPush(ctx context.Context, msg *lotus.SignedMessage) (cid.Cid
 // send it.
 func (n *Node) MpoolPushMessage(ctx context.Context, msg *lotus.Message, spec *lotus.MessageSendSpec) (*lotus.SignedMessage, error) {
 	return atHome(ctx, n, "MpoolPushMessage", func(ctx context.Context, r *rpc) (*lotus.SignedMessage, error) {
-		return r.MpoolPushMessage(ctx, msg, spec)
+		return present(r.MpoolPushMessage(ctx, msg, spec))
 	})
 }
 
@@ -222,6 +228,6 @@ func (n *Node) WalletHas(ctx context.Context, addr address.Address) (bool, error
 // WalletSignMessage signs msg, complete with nonce and gas, with the key of addr.
 func (n *Node) WalletSignMessage(ctx context.Context, addr address.Address, msg *lotus.Message) (*lotus.SignedMessage, error) {
 	return atHome(ctx, n, "WalletSignMessage", func(ctx context.Context, r *rpc) (*lotus.SignedMessage, error) {
-		return r.WalletSignMessage(ctx, addr, msg)
+		return present(r.WalletSignMessage(ctx, addr, msg))
 	})
 }
