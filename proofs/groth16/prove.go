@@ -3,7 +3,6 @@ package groth16
 import (
 	"fmt"
 	"math/big"
-	"sync"
 
 	bls "github.com/consensys/gnark-crypto/ecc/bls12-381"
 	"github.com/consensys/gnark-crypto/ecc/bls12-381/fr"
@@ -25,7 +24,7 @@ type Blinding struct {
 type ProveConfig struct {
 	Workers  int                      // goroutines; fewer than one count as one
 	Done     <-chan struct{}          // when closed, proving ends with ErrCanceled
-	Progress func(done, total uint64) // scalar multiplications; never called concurrently; may be nil
+	Progress func(done, total uint64) // scalar multiplications, called from one goroutine; may be nil
 	Blinding Blinding
 }
 
@@ -62,7 +61,6 @@ type prover struct {
 	blinding Blinding
 
 	progress    func(done, total uint64)
-	mu          sync.Mutex // guards done and calls of progress
 	done, total uint64
 }
 
@@ -80,62 +78,63 @@ func (p *prover) run() (*Proof, error) {
 	if err != nil {
 		return nil, err
 	}
-	sums := newSums(p)
-	if err := sums.lh.add(p.key.H, h); err != nil {
+	var s sums
+	if s.lh, err = p.sumLH(h); err != nil {
 		return nil, err
 	}
-	h = nil // half of the memory of a proof
-	if err := sums.addInputs(inputs); err != nil {
+	h = nil // the largest part of the memory
+	if s.a, err = p.sumA(inputs); err != nil {
 		return nil, err
 	}
-	if err := sums.addBlocks(); err != nil {
+	if s.b2, err = p.sumB2(); err != nil {
 		return nil, err
 	}
-	return p.assemble(sums)
-}
-
-// assemble is spec 7.5.
-func (p *prover) assemble(s *sums) (*Proof, error) {
-	vk := &p.key.VK
-	var a, b1, c, t1 bls.G1Jac
-	var b2, t2 bls.G2Jac
-	scale := func(p *bls.G1Affine, k *fr.Element) *bls.G1Jac {
-		t1.FromAffine(p)
-		return t1.ScalarMultiplication(&t1, k.BigInt(new(big.Int)))
-	}
-	r, z := &p.blinding.R, &p.blinding.S
-	var err error
-	if a, err = s.a.sum(); err != nil {
-		return nil, err
-	}
-	if c, err = s.lh.sum(); err != nil {
-		return nil, err
-	}
-	if b2, err = s.b2.sum(); err != nil {
-		return nil, err
-	}
-	a.AddMixed(&vk.Alpha1)
-	if !z.IsZero() {
-		t1.ScalarMultiplication(&a, z.BigInt(new(big.Int)))
-		c.AddAssign(&t1)
-	}
-	b2.AddMixed(&vk.Beta2)
-	t2.FromAffine(&vk.Delta2)
-	b2.AddAssign(t2.ScalarMultiplication(&t2, z.BigInt(new(big.Int))))
-	if !r.IsZero() {
-		if b1, err = s.b1.sum(); err != nil {
+	if !p.blinding.R.IsZero() {
+		if s.b1, err = p.sumB1(); err != nil {
 			return nil, err
 		}
-		var rs fr.Element
+	}
+	return p.assemble(&s)
+}
+
+// sums are the multi-scalar multiplications of a proof; b1 only if r ≠ 0.
+type sums struct {
+	lh, a, b1 bls.G1Jac
+	b2        bls.G2Jac
+}
+
+// assemble is spec 7.5:
+//
+//	A = α1 + s_a + r·δ1
+//	B = β2 + s_b2 + s·δ2
+//	C = s_lh + s·(α1 + s_a) + r·(β1 + s_b1) + r·s·δ1
+func (p *prover) assemble(sums *sums) (*Proof, error) {
+	vk := &p.key.VK
+	r, s := p.blinding.R, p.blinding.S
+	a, b, c := sums.a, sums.b2, sums.lh
+	a.AddMixed(&vk.Alpha1)
+	b.AddMixed(&vk.Beta2)
+	var delta1 bls.G1Jac
+	var delta2 bls.G2Jac
+	delta1.FromAffine(&vk.Delta1)
+	delta2.FromAffine(&vk.Delta2)
+
+	addMultiple(&c, a, s)
+	if !s.IsZero() {
+		delta2.ScalarMultiplication(&delta2, s.BigInt(new(big.Int)))
+		b.AddAssign(&delta2)
+	}
+	if !r.IsZero() {
+		b1 := sums.b1
 		b1.AddMixed(&vk.Beta1)
-		t1.ScalarMultiplication(&b1, r.BigInt(new(big.Int)))
-		c.AddAssign(&t1)
-		c.AddAssign(scale(&vk.Delta1, rs.Mul(r, z)))
-		a.AddAssign(scale(&vk.Delta1, r))
+		addMultiple(&c, b1, r)
+		var rs fr.Element
+		addMultiple(&c, delta1, *rs.Mul(&r, &s))
+		addMultiple(&a, delta1, r)
 	}
 	var proof Proof
 	proof.A.FromJacobian(&a)
-	proof.B.FromJacobian(&b2)
+	proof.B.FromJacobian(&b)
 	proof.C.FromJacobian(&c)
 	if proof.A.IsInfinity() || proof.B.IsInfinity() || proof.C.IsInfinity() {
 		return nil, fmt.Errorf("%w: the proof has an identity point", ErrMalformedKey)
@@ -143,10 +142,17 @@ func (p *prover) assemble(s *sums) (*Proof, error) {
 	return &proof, nil
 }
 
+// addMultiple adds k·p to sum.
+func addMultiple(sum *bls.G1Jac, p bls.G1Jac, k fr.Element) {
+	if k.IsZero() {
+		return
+	}
+	p.ScalarMultiplication(&p, k.BigInt(new(big.Int)))
+	sum.AddAssign(&p)
+}
+
 // advance counts scalar multiplications and reports.
 func (p *prover) advance(n int) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
 	p.done += uint64(n)
 	if p.progress != nil {
 		p.progress(p.done, p.total)

@@ -1,0 +1,286 @@
+package groth16
+
+import (
+	"github.com/consensys/gnark-crypto/ecc/bls12-381/fr"
+
+	"wdpost/proofs/groth16/internal/ifma"
+)
+
+// batchAdder adds pairs of points many at a time. R is its own form of a point,
+// A that of gnark-crypto. See ifma.G1Adder, which is one.
+type batchAdder[R, A any] interface {
+	// Add performs targets[t] ±= sources[s]; false if two points have the same x.
+	Add(targets, sources []R, ops *ifma.Ops) bool
+	Import(dst []R, src []A)
+	Export(p *R) A
+	SameX(p, q *R) bool
+	Negate(p *R)
+	Filler() R
+}
+
+// affine is what buckets need of a point type of gnark-crypto.
+type affine[A any] interface {
+	*A
+	Add(a, b *A) *A
+	Neg(a *A) *A
+	IsInfinity() bool
+}
+
+// jacobian is what buckets need of the sums of points.
+type jacobian[J, A any] interface {
+	*J
+	AddAssign(*J) *J
+	AddMixed(*A) *J
+	DoubleAssign() *J
+}
+
+// Sizes of a bucket run.
+const (
+	chunkPoints = 1 << 16 // points that pass through the buckets together
+	maxBatch    = 1024    // additions that share an inversion
+	areaBuckets = 1 << 15 // buckets that a worker visits at a time: what the caches hold
+	reduceRuns  = 256     // running sums side by side in the reduction
+	fewOps      = 3       // so many additions are made one by one
+)
+
+// buckets is Pippenger's multi-scalar multiplication over a batchAdder. Points
+// and scalars come in chunks of any size; the buckets stay from chunk to chunk
+// and are summed up once.
+//
+// The windows are divided among areas. An area belongs to one worker at a time
+// and mixes the additions of its windows in its batches: neighbouring additions
+// then rarely want the same bucket. With many workers there are several copies
+// of every area, each for its share of the points.
+type buckets[R, A, J any, P affine[A], Q jacobian[J, A]] struct {
+	pool    pool
+	windows []window
+	areas   []*area[R, A, P] // copy after copy
+	copies  int
+
+	points []R                // of the chunk
+	digits [][]int32          // digits[k][i]: of point i in window k
+	adders []batchAdder[R, A] // one a worker
+	ones   []J                // points whose scalar is one: bits are frequent in a witness
+}
+
+// area is a part of the windows with their buckets.
+type area[R, A any, P affine[A]] struct {
+	first, count int // windows
+	windows      []window
+	base         []int  // of each window in records
+	records      []R    // the buckets; the last record is scratch of the adder
+	occupied     []bool // buckets that hold a point
+	pending      []bool // buckets that a waiting addition changes
+	ops          *ifma.Ops
+	batch        int
+	adder        batchAdder[R, A]
+	queue        []queued
+}
+
+// queued is an addition that met its bucket in use.
+type queued struct {
+	bucket uint32
+	point  uint32
+	negate uint8
+}
+
+// newBuckets makes room for sums over about n points.
+func newBuckets[R, A, J any, P affine[A], Q jacobian[J, A]](p pool, n uint64, maxBuckets int, newAdder func(n int) batchAdder[R, A]) *buckets[R, A, J, P, Q] {
+	b := &buckets[R, A, J, P, Q]{pool: p, windows: chooseWindows(n, maxBuckets)}
+	var cuts [][2]int // first and count of the windows of each area
+	share := max(1, (len(b.windows)+p.workers-1)/p.workers)
+	for first := 0; first < len(b.windows); {
+		count, size := 0, 0
+		for first+count < len(b.windows) && count < share && (count == 0 || size+b.windows[first+count].buckets() <= areaBuckets) {
+			size += b.windows[first+count].buckets()
+			count++
+		}
+		cuts = append(cuts, [2]int{first, count})
+		first += count
+	}
+	b.copies = max(1, p.workers/len(cuts))
+	for range b.copies {
+		for _, c := range cuts {
+			b.areas = append(b.areas, newArea[R, A, P](b.windows, c[0], c[1], newAdder))
+		}
+	}
+	for range p.workers {
+		b.adders = append(b.adders, newAdder(8))
+	}
+	b.ones = make([]J, p.workers)
+	room := int(min(n, chunkPoints))
+	b.points = make([]R, room+1)
+	b.digits = make([][]int32, len(b.windows))
+	for k := range b.digits {
+		b.digits[k] = make([]int32, room)
+	}
+	return b
+}
+
+func newArea[R, A any, P affine[A]](windows []window, first, count int, newAdder func(n int) batchAdder[R, A]) *area[R, A, P] {
+	a := &area[R, A, P]{first: first, count: count, windows: windows[first : first+count]}
+	size := 0
+	for _, w := range a.windows {
+		a.base = append(a.base, size)
+		size += w.buckets()
+	}
+	a.records = make([]R, size+1)
+	a.occupied, a.pending = make([]bool, size), make([]bool, size)
+	a.batch = min(max(size/16, 64), maxBatch)
+	a.ops = ifma.NewOps(maxBatch)
+	a.adder = newAdder(maxBatch)
+	return a
+}
+
+// add takes Σ scalars[i]·points[i].
+func (b *buckets[R, A, J, P, Q]) add(points []A, scalars []fr.Element) error {
+	for len(points) > 0 {
+		n := min(len(points), len(b.points)-1)
+		if err := b.addChunk(points[:n], scalars[:n]); err != nil {
+			return err
+		}
+		points, scalars = points[n:], scalars[n:]
+	}
+	return nil
+}
+
+func (b *buckets[R, A, J, P, Q]) addChunk(points []A, scalars []fr.Element) error {
+	const piece = 1 << 10
+	n := len(points)
+	err := b.pool.run((n+piece-1)/piece, func(worker, i int) error {
+		from, to := i*piece, min((i+1)*piece, n)
+		b.adders[worker].Import(b.points[from:to], points[from:to])
+		digits := make([]int32, len(b.windows))
+		for j := from; j < to; j++ {
+			switch {
+			case P(&points[j]).IsInfinity() || scalars[j].IsZero():
+				clear(digits)
+			case scalars[j].IsOne():
+				clear(digits)
+				Q(&b.ones[worker]).AddMixed(&points[j])
+			default:
+				recode(&scalars[j], b.windows, digits)
+			}
+			for k, d := range digits {
+				b.digits[k][j] = d
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	b.points[n] = b.adders[0].Filler()
+	perCopy := len(b.areas) / b.copies
+	return b.pool.run(len(b.areas), func(_, i int) error {
+		part := i / perCopy
+		from, to := n*part/b.copies, n*(part+1)/b.copies
+		b.areas[i].addChunk(b.points[:n+1], b.digits, from, to)
+		return nil
+	})
+}
+
+// addChunk adds points from…to−1 to the buckets of the area.
+func (a *area[R, A, P]) addChunk(points []R, digits [][]int32, from, to int) {
+	for i := from; i < to; i++ {
+		for k, base := range a.base {
+			d := digits[a.first+k][i]
+			switch {
+			case d > 0:
+				a.put(points, queued{uint32(base) + uint32(d) - 1, uint32(i), 0})
+			case d < 0:
+				a.put(points, queued{uint32(base) + uint32(-d) - 1, uint32(i), 1})
+			}
+		}
+	}
+	for a.ops.Len() > 0 || len(a.queue) > 0 {
+		a.flush(points)
+	}
+}
+
+// put schedules one addition.
+func (a *area[R, A, P]) put(points []R, q queued) {
+	switch {
+	case a.pending[q.bucket]:
+		a.queue = append(a.queue, q)
+		if len(a.queue) >= maxBatch {
+			a.flush(points)
+		}
+	case !a.occupied[q.bucket]:
+		a.occupied[q.bucket] = true
+		a.records[q.bucket] = points[q.point]
+		if q.negate == 1 {
+			a.adder.Negate(&a.records[q.bucket])
+		}
+	default:
+		a.pending[q.bucket] = true
+		a.ops.Push(q.bucket, q.point, q.negate)
+		if a.ops.Len() == a.batch {
+			a.flush(points)
+		}
+	}
+}
+
+// flush performs the scheduled additions and schedules those of the queue that
+// can go next.
+func (a *area[R, A, P]) flush(points []R) {
+	for i := range a.ops.Len() {
+		target, _, _ := a.ops.At(i)
+		a.pending[target] = false
+	}
+	a.perform(a.records, a.occupied, points)
+	waiting := a.queue
+	a.queue = a.queue[:0]
+	for _, q := range waiting {
+		switch {
+		case a.pending[q.bucket] || a.ops.Len() == a.batch:
+			a.queue = append(a.queue, q)
+		case !a.occupied[q.bucket]: // the point that was here has been cancelled
+			a.put(points, q)
+		default:
+			a.pending[q.bucket] = true
+			a.ops.Push(q.bucket, q.point, q.negate)
+		}
+	}
+	if a.ops.Len() == a.batch {
+		a.flush(points)
+	}
+}
+
+// perform executes a.ops on targets: at once where it can, one by one where
+// there are few or where a point meets itself or its negative.
+func (a *area[R, A, P]) perform(targets []R, occupied []bool, sources []R) {
+	if n := a.ops.Len(); n > fewOps {
+		if a.adder.Add(targets, sources, a.ops) {
+			return
+		}
+	}
+	// Make the equal ones by hand, and the rest together again.
+	var rest []queued
+	few := a.ops.Len() <= fewOps
+	for i := range a.ops.Len() {
+		target, source, negate := a.ops.At(i)
+		if !few && !a.adder.SameX(&targets[target], &sources[source]) {
+			rest = append(rest, queued{target, source, 0})
+			if negate {
+				rest[len(rest)-1].negate = 1
+			}
+			continue
+		}
+		x, y := a.adder.Export(&targets[target]), a.adder.Export(&sources[source])
+		if negate {
+			P(&y).Neg(&y)
+		}
+		P(&x).Add(&x, &y)
+		if P(&x).IsInfinity() {
+			occupied[target] = false
+			continue
+		}
+		a.adder.Import(targets[target:target+1], []A{x})
+	}
+	a.ops.Reset()
+	for _, q := range rest {
+		a.ops.Push(q.bucket, q.point, q.negate)
+	}
+	a.adder.Add(targets, sources, a.ops)
+}

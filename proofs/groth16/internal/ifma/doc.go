@@ -1,0 +1,13 @@
+// Package ifma adds many pairs of affine points of BLS12-381 at once with the
+// AVX-512 IFMA instructions of amd64: eight additions side by side, a whole
+// batch of them over one field inversion (Montgomery's trick).
+//
+// A coordinate is held as 8 limbs of 52 bits in Montgomery form for 2^416,
+// below 2p and not unique. 2^416 is 2^35 times p, so that sums and products of
+// a few terms need no reduction. Points lie record by record, x before y and
+// the real before the imaginary part.
+//
+// The assembly is written by gen/main.go.
+package ifma
+
+//go:generate go run gen/main.go
