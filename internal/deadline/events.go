@@ -211,7 +211,8 @@ type Stop struct{ Ref }
 // be proven again, and to declare them before Info.FaultCutoff.
 type CheckRecoveries struct{ Info dline.Info }
 
-// End reports the one outcome of a deadline.
+// End reports the one outcome of a deadline, and takes back everything still
+// asked for its run.
 type End struct {
 	Ref
 	Info    dline.Info

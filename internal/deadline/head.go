@@ -148,7 +148,6 @@ func (m *Machine) close(s *State) {
 		m.settle(s)
 	case Settling:
 		if m.epoch() >= s.SettleAt {
-			m.emit(Abort{Ref: s.Ref, Reason: "its messages were not seen on the chain"})
 			m.end(s, Missed, missedReason(s))
 		}
 	}

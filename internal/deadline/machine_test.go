@@ -270,7 +270,7 @@ func TestClose(t *testing.T) {
 		open(d, deadline.PlannedBatch{ID: "0", Stage: deadline.Sent, Attempt: 1})
 		d.head(360, "stop 0/5")
 		d.head(384)
-		d.head(385, "abort 0/5", "end 0/5 missed")
+		d.head(385, "end 0/5 missed")
 	})
 	t.Run("jump", func(t *testing.T) {
 		d := newDriver(t)

@@ -234,7 +234,20 @@ func (m *miner) pause(ctx context.Context, try int) bool {
 	if try <= 0 {
 		return ctx.Err() == nil
 	}
-	t := time.NewTimer(max(m.cfg.BlockDelay/8<<min(try-1, 3), time.Millisecond))
+	return sleep(ctx, max(m.cfg.BlockDelay/8<<min(try-1, 3), time.Millisecond))
+}
+
+// pauseLong is pause for what costs others time: it doubles up to four epochs.
+func (m *miner) pauseLong(ctx context.Context, try int) bool {
+	if try <= 0 {
+		return ctx.Err() == nil
+	}
+	return sleep(ctx, max(m.cfg.BlockDelay/8<<min(try-1, 5), time.Millisecond))
+}
+
+// sleep reports whether ctx lasted for d.
+func sleep(ctx context.Context, d time.Duration) bool {
+	t := time.NewTimer(d)
 	defer t.Stop()
 	select {
 	case <-ctx.Done():
@@ -258,11 +271,17 @@ func (m *miner) retry(ctx context.Context, f func() error) error {
 // When the node does not answer, the deadline follows from the one before: the
 // grid of windows does not change.
 func (m *miner) followHeads(ctx context.Context) {
+	silence := time.NewTimer(m.silence())
+	defer silence.Stop()
 	for {
 		select {
 		case <-ctx.Done():
 			return
+		case <-silence.C:
+			m.log.Warn("no new head for a while; nothing can be started or sent until the node tells of one", "waited", m.silence())
+			continue
 		case <-m.heads.filled:
+			silence.Reset(m.silence())
 		}
 		h, ok := m.heads.take()
 		if !ok || h.TipSet == nil {
@@ -279,6 +298,9 @@ func (m *miner) followHeads(ctx context.Context) {
 		m.send(ctx, deadline.Head{Info: di, RevertedFrom: h.RevertedFrom})
 	}
 }
+
+// silence is how long heads may stay away before it is worth a word.
+func (m *miner) silence() time.Duration { return max(10*m.cfg.BlockDelay, 10*time.Second) }
 
 func (m *miner) provingDeadline(ctx context.Context, h Head) (dline.Info, error) {
 	call, cancel := context.WithTimeout(ctx, min(m.cfg.CallTimeout, max(m.cfg.BlockDelay, time.Second)))

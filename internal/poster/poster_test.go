@@ -1,6 +1,7 @@
 package poster
 
 import (
+	"context"
 	"fmt"
 	"math/rand/v2"
 	"slices"
@@ -8,10 +9,13 @@ import (
 	"testing"
 	"time"
 
+	"github.com/filecoin-project/go-address"
 	"github.com/filecoin-project/go-state-types/abi"
+	"github.com/filecoin-project/go-state-types/dline"
 
 	"wdpost/internal/deadline"
 	"wdpost/internal/ledger"
+	"wdpost/internal/lotus"
 )
 
 // Deadline 2 of the simulation: Challenge 24, start 32, Open 40, submit 44, Close 60.
@@ -218,7 +222,7 @@ func TestAwayAcrossClose(t *testing.T) {
 func TestMissingSectors(t *testing.T) {
 	t.Run("some are skipped", func(t *testing.T) {
 		simulate(t, oneDeadline(3), func(s *sim) {
-			s.checker.set2(map[uint64]bool{1: true, 4: true})
+			s.checker.lose(map[uint64]bool{1: true, 4: true})
 			s.start()
 			s.until(110)
 			if got := s.chain.state().parts[2]; !slices.Equal(got[0].faulty, []uint64{1}) || !slices.Equal(got[2].faulty, []uint64{4}) || len(got[1].faulty) > 0 {
@@ -228,19 +232,19 @@ func TestMissingSectors(t *testing.T) {
 	})
 	t.Run("a whole partition, for a while", func(t *testing.T) {
 		simulate(t, oneDeadline(3), func(s *sim) {
-			s.checker.set2(map[uint64]bool{2: true, 3: true})
+			s.checker.lose(map[uint64]bool{2: true, 3: true})
 			s.start()
 			s.until(48)
 			if n := s.sent("wdpost"); n != 1 {
 				t.Errorf("%d messages while partition 1 is away", n)
 			}
-			s.checker.set2(nil)
+			s.checker.lose(nil)
 			s.until(110)
 		})
 	})
 	t.Run("a whole partition, for good", func(t *testing.T) {
 		simulate(t, oneDeadline(3), func(s *sim) {
-			s.checker.set2(map[uint64]bool{2: true, 3: true})
+			s.checker.lose(map[uint64]bool{2: true, 3: true})
 			s.missedBy[window{0, 2}] = true
 			s.start()
 			s.until(110)
@@ -372,8 +376,70 @@ func TestHeadsStopForAWhile(t *testing.T) {
 			time.Sleep(simDelay)
 			s.chain.grow(0)
 		}
+		if n := s.log.count("no new head"); n != 1 {
+			t.Errorf("the silence is told %d times", n)
+		}
 		s.until(200)
 	})
+}
+
+// otherMiners is a node that knows one miner; about all others it says nothing
+// for as long as it is asked.
+type otherMiners struct{ *simChain }
+
+func (c otherMiners) StateMinerProvingDeadline(ctx context.Context, maddr address.Address, tsk lotus.TipSetKey) (*dline.Info, error) {
+	if id, err := address.IDFromAddress(maddr); err != nil || id != uint64(c.miner) {
+		<-ctx.Done()
+		return nil, ctx.Err()
+	}
+	return c.simChain.StateMinerProvingDeadline(ctx, maddr, tsk)
+}
+
+func TestAMinerThatHangsCostsOnlyItself(t *testing.T) {
+	simulate(t, oneDeadline(2), func(s *sim) {
+		s.adjust = func(cfg *Config) {
+			cfg.Chain = otherMiners{s.chain}
+			cfg.Miners = append([]MinerConfig{{Miner: 7}}, cfg.Miners...)
+		}
+		s.start()
+		s.until(110)
+		if st := s.poster.Status(); len(st) != 2 || st[0].Open != nil || st[1].Head != 110 {
+			t.Errorf("status %+v", st)
+		}
+	})
+}
+
+func TestOldRunsAreForgotten(t *testing.T) {
+	simulate(t, oneDeadline(1), func(s *sim) {
+		s.adjust = func(cfg *Config) { cfg.Keep = 5 * time.Hour }
+		s.start()
+		s.until(60)
+		if n := len(s.ledger.runs); n != 3 {
+			t.Errorf("%d runs are in the ledger", n)
+		}
+		s.noLedger = true
+		time.Sleep(pruneEvery)
+		s.tick()
+		if n := len(s.ledger.runs); n != 0 {
+			t.Errorf("%d runs are kept", n)
+		}
+	})
+}
+
+func TestBadConfig(t *testing.T) {
+	for _, tt := range []struct {
+		cfg  Config
+		want string
+	}{
+		{Config{}, "block delay"},
+		{Config{BlockDelay: 1, Miners: []MinerConfig{{Miner: 1}, {Miner: 1}}}, "configured twice"},
+		{Config{BlockDelay: 1, Miners: []MinerConfig{{Miner: 1, ChallengeConfidence: -1}}}, "ChallengeConfidence"},
+		{Config{BlockDelay: 1, Miners: []MinerConfig{{Miner: 1, SubmitConfidence: -1}}}, "SubmitConfidence"},
+	} {
+		if _, err := New(tt.cfg); err == nil || !strings.Contains(err.Error(), tt.want) {
+			t.Errorf("%+v: %v, want %q in it", tt.cfg, err, tt.want)
+		}
+	}
 }
 
 func TestNullRounds(t *testing.T) {
@@ -400,7 +466,7 @@ func TestRecoveries(t *testing.T) {
 	t.Run("declared and proven", func(t *testing.T) {
 		simulate(t, parts, func(s *sim) {
 			faulty(s)
-			s.checker.set2(map[uint64]bool{2: true})
+			s.checker.lose(map[uint64]bool{2: true})
 			s.start() // at 21, in deadline 1: two before 3, whose cut-off is 30
 			s.until(150)
 			if n := s.sent("recover"); n != 2 { // sector 2 is back by the next period, once it is found
@@ -417,11 +483,11 @@ func TestRecoveries(t *testing.T) {
 	t.Run("a store comes back before the cut-off", func(t *testing.T) {
 		simulate(t, map[uint64][][]uint64{4: sectorsOf(0, 1)}, func(s *sim) {
 			s.chain.states[0].parts[4][0].faulty = []uint64{0, 1}
-			s.checker.set2(map[uint64]bool{0: true, 1: true})
+			s.checker.lose(map[uint64]bool{0: true, 1: true})
 			s.conf.MaxRecoverSectorLimit = 5
 			s.start()
 			s.until(48) // deadline 2 opened at 40; the cut-off of 4 is at 50
-			s.checker.set2(nil)
+			s.checker.lose(nil)
 			s.until(300)
 			if got := s.chain.state().parts[4]; len(got[0].faulty) > 0 {
 				t.Errorf("partitions %+v", got)

@@ -32,7 +32,7 @@ const maxReasons = 3
 // verify, keep. Partitions without a readable sector go their own way, so that
 // they do not hold up the others.
 func (r *run) prove(ctx context.Context, a deadline.Prove) deadline.Event {
-	if !r.m.pause(ctx, a.Try) {
+	if !r.m.pauseLong(ctx, a.Try) {
 		return nil
 	}
 	if err := r.gate.Acquire(ctx, 1); err != nil {

@@ -65,17 +65,6 @@ func (m *miner) recoverFaults(parent context.Context, di dline.Info) {
 	}
 }
 
-func sleep(ctx context.Context, d time.Duration) bool {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-ctx.Done():
-		return false
-	case <-t.C:
-		return true
-	}
-}
-
 // declareOnce looks at every partition and declares what can be proven again.
 // It returns how many faulty sectors it had to leave and the messages it sent.
 func (m *miner) declareOnce(ctx context.Context, di dline.Info, log *slog.Logger) (left int, sent []ledger.Message, err error) {

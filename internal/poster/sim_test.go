@@ -36,6 +36,7 @@ type sim struct {
 	ledger   *memLedger
 	log      *logBuffer
 
+	adjust func(*Config) // before each start
 	poster *Poster
 	stop   func()
 	began  abi.ChainEpoch
@@ -89,11 +90,15 @@ func simulate(t *testing.T, parts map[uint64][][]uint64, f func(*sim)) {
 // start begins a new process over the same ledger.
 func (s *sim) start() {
 	s.t.Helper()
-	p, err := New(Config{
+	cfg := Config{
 		Chain: s.chain, Prover: s.prover, Verifier: s.verifier, Sectors: s.checker, Sender: s.sender, Ledger: s.ledger,
 		Log:    slog.New(slog.NewTextHandler(s.log, &slog.HandlerOptions{Level: slog.LevelDebug})),
 		Miners: []MinerConfig{s.conf}, BlockDelay: simDelay,
-	})
+	}
+	if s.adjust != nil {
+		s.adjust(&cfg)
+	}
+	p, err := New(cfg)
 	if err != nil {
 		s.t.Fatal(err)
 	}
@@ -177,8 +182,8 @@ func (s *sim) checkMessages(state *simState) {
 			s.t.Errorf("message %s failed with exit code %d at %d", id, out.ExitCode, out.Height)
 		}
 	}
-	s.ledger.mu2.Lock()
-	defer s.ledger.mu2.Unlock()
+	s.ledger.inner.Lock()
+	defer s.ledger.inner.Unlock()
 	for _, m := range pool {
 		if _, ok := s.ledger.messages[m.id]; !ok && s.ledger.fault == nil {
 			s.t.Errorf("message %s is not in the ledger", m.id)
@@ -203,8 +208,8 @@ func (s *sim) checkWindow(state *simState, di dline.Info, epoch abi.ChainEpoch) 
 	if s.noLedger || s.poster == nil || epoch < di.Close+simConfidence+40 {
 		return // its outcome may still be on the way
 	}
-	s.ledger.mu2.Lock()
-	defer s.ledger.mu2.Unlock()
+	s.ledger.inner.Lock()
+	defer s.ledger.inner.Unlock()
 	key := ledger.RunKey{Miner: uint64(s.chain.miner), PeriodStart: int64(w.start), Deadline: w.index}
 	run, ok := s.ledger.runs[key]
 	want := deadline.Proven

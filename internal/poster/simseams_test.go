@@ -179,12 +179,12 @@ func (v *simVerifier) VerifyWindowPoSt(ctx context.Context, q task.Question, pro
 type simChecker struct {
 	faults
 	missing map[uint64]bool
-	mu2     sync.Mutex
+	inner   sync.Mutex
 }
 
-func (c *simChecker) set2(missing map[uint64]bool) {
-	c.mu2.Lock()
-	defer c.mu2.Unlock()
+func (c *simChecker) lose(missing map[uint64]bool) {
+	c.inner.Lock()
+	defer c.inner.Unlock()
 	c.missing = missing
 }
 
@@ -192,8 +192,8 @@ func (c *simChecker) CheckSectors(ctx context.Context, miner abi.ActorID, sector
 	if _, err := c.ask("check"); err != nil {
 		return CheckResult{}, err
 	}
-	c.mu2.Lock()
-	defer c.mu2.Unlock()
+	c.inner.Lock()
+	defer c.inner.Unlock()
 	r := CheckResult{Good: map[uint64]Files{}, Bad: map[uint64]error{}}
 	for _, s := range sectors {
 		if c.missing[s.Number] {
@@ -208,7 +208,7 @@ func (c *simChecker) CheckSectors(ctx context.Context, miner abi.ActorID, sector
 // memLedger is a ledger in memory that survives the poster, with faults.
 type memLedger struct {
 	faults
-	mu2      sync.Mutex
+	inner    sync.Mutex
 	runs     map[ledger.RunKey]ledger.Run
 	verdicts map[ledger.RunKey]string // of the last end
 	changes  map[ledger.RunKey]int    // how often an end was followed by another
@@ -232,8 +232,8 @@ func (l *memLedger) do(ctx context.Context, op string, f func() error) error {
 	}
 	apply, err := l.ask(op)
 	if apply {
-		l.mu2.Lock()
-		defer l.mu2.Unlock()
+		l.inner.Lock()
+		defer l.inner.Unlock()
 		if ferr := f(); err == nil {
 			err = ferr
 		}
@@ -327,6 +327,18 @@ func (l *memLedger) Messages(ctx context.Context, key ledger.RunKey) (out []ledg
 	return out, err
 }
 
-func (l *memLedger) Prune(context.Context, time.Time) (int, error) { return 0, nil }
-func (l *memLedger) Check(ctx context.Context) error               { return ctx.Err() }
-func (l *memLedger) Close() error                                  { return nil }
+func (l *memLedger) Prune(ctx context.Context, before time.Time) (n int, err error) {
+	err = l.do(ctx, "Prune", func() error {
+		for key, r := range l.runs {
+			if r.Ended != nil && r.ClosesAt.Before(before) {
+				delete(l.runs, key)
+				n++
+			}
+		}
+		return nil
+	})
+	return n, err
+}
+
+func (l *memLedger) Check(ctx context.Context) error { return ctx.Err() }
+func (l *memLedger) Close() error                    { return nil }
