@@ -12,9 +12,6 @@ import (
 	"wdpost/internal/task"
 )
 
-// ErrNoTask means that there was nothing to claim while the claimer waited.
-var ErrNoTask = errors.New("no task")
-
 // maxClaims bounds the tasks handed out in one transaction.
 const maxClaims = 32
 
@@ -46,7 +43,7 @@ func (d *claimDesk) wake() {
 }
 
 // Claim waits for a task until ctx ends; then, and when the slave is draining,
-// it returns ErrNoTask. A task whose stored question is unreadable is failed
+// it returns task.ErrNoTask. A task whose stored question is unreadable is failed
 // and passed over.
 func (q *Queue) Claim(ctx context.Context, slave Slave, sectorSizes []uint64) (task.Assignment, error) {
 	if err := q.seen(ctx, slave); err != nil {
@@ -55,7 +52,7 @@ func (q *Queue) Claim(ctx context.Context, slave Slave, sectorSizes []uint64) (t
 	for {
 		if q.slaves.draining(slave.Name) {
 			pause(ctx, q.cfg.HeartbeatTimeout) // a draining slave need not ask often
-			return task.Assignment{}, ErrNoTask
+			return task.Assignment{}, task.ErrNoTask
 		}
 		t, err := q.await(ctx, Claimer{Slave: slave.Name, SectorSizes: sectorSizes, Avoid: seconds(q.cfg.RetryInterval)})
 		if err != nil {
@@ -64,7 +61,7 @@ func (q *Queue) Claim(ctx context.Context, slave Slave, sectorSizes []uint64) (t
 		a := task.Assignment{Lease: t.Lease(), HeartbeatTimeout: q.cfg.HeartbeatTimeout}
 		if err := decode(t.In, &a.Question); err != nil {
 			v := &task.Verdict{Kind: task.KindPermanent, Err: fmt.Errorf("stored question: %w", err)}
-			if err := q.Fail(ctx, "", a.Lease, v); err != nil && !errors.Is(err, ErrLost) {
+			if err := q.Fail(ctx, "", a.Lease, v); err != nil && !errors.Is(err, task.ErrLost) {
 				return task.Assignment{}, err
 			}
 			continue
@@ -103,20 +100,20 @@ func (q *Queue) await(ctx context.Context, c Claimer) (Task, error) {
 	d.waiting = slices.DeleteFunc(d.waiting, func(o *claimWait) bool { return o == w })
 	d.mu.Unlock()
 	if !taken {
-		return Task{}, ErrNoTask
+		return Task{}, task.ErrNoTask
 	}
 	// The loop is in the middle of claiming for us: what it brings is ours to
 	// give back.
 	t := <-w.got
 	if t.ID == "" {
-		return Task{}, ErrNoTask
+		return Task{}, task.ErrNoTask
 	}
 	handBack, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
 	defer cancel()
 	if err := q.HandBack(handBack, c.Slave, t.Lease(), errors.New("the slave stopped waiting")); err != nil {
 		q.log.Warn("claimed task not handed back; it is rescued after the heartbeat time-out", "task", t.ID, "err", err)
 	}
-	return Task{}, ErrNoTask
+	return Task{}, task.ErrNoTask
 }
 
 // runClaims serves the desk until ctx ends.

@@ -143,19 +143,19 @@ func (q *Queue) Heartbeat(ctx context.Context, slave Slave, beats []Beat) ([]tas
 
 // Finish checks an answer and stores it. A wrong one counts as a failed
 // attempt and is refused with task.ErrBadAnswer; one under an old attempt is
-// refused with ErrLost. Both are final. Other errors mean try again.
+// refused with task.ErrLost. Both are final. Other errors mean try again.
 func (q *Queue) Finish(ctx context.Context, slave string, l task.Lease, a task.Answer) error {
 	log := q.log.With("task", l.ID, "attempt", l.Attempt, "slave", slave)
 	t, err := q.store.Show(ctx, l.ID)
 	if errors.Is(err, ErrNotFound) {
-		err = fmt.Errorf("task %s: %w: no such task", l, ErrLost)
+		err = fmt.Errorf("task %s: %w: no such task", l, task.ErrLost)
 	}
 	if err != nil {
 		return err
 	}
 	if t.Attempt != l.Attempt {
 		q.cfg.Metrics.refused.WithLabelValues("attempt").Inc()
-		return fmt.Errorf("task %s: %w: attempt %d is the latest, by %q", l, ErrLost, t.Attempt, t.Slave)
+		return fmt.Errorf("task %s: %w: attempt %d is the latest, by %q", l, task.ErrLost, t.Attempt, t.Slave)
 	}
 	if t.State == task.Done {
 		return nil // the same attempt: delivered before, the reply was lost
@@ -178,7 +178,7 @@ func (q *Queue) Finish(ctx context.Context, slave string, l task.Lease, a task.A
 		return err
 	}
 	if err := q.store.Finish(ctx, q.clock.now(), l, out); err != nil {
-		if errors.Is(err, ErrLost) {
+		if errors.Is(err, task.ErrLost) {
 			q.cfg.Metrics.refused.WithLabelValues("attempt").Inc()
 		}
 		return err
@@ -202,7 +202,7 @@ func (q *Queue) check(ctx context.Context, question task.Question, a task.Answer
 
 // refuse ends an attempt whose answer was wrong and says so.
 func (q *Queue) refuse(ctx context.Context, l task.Lease, cause error) error {
-	if err := q.Fail(ctx, "", l, task.VerdictOf(cause)); err != nil && !errors.Is(err, ErrLost) {
+	if err := q.Fail(ctx, "", l, task.VerdictOf(cause)); err != nil && !errors.Is(err, task.ErrLost) {
 		return err
 	}
 	return fmt.Errorf("task %s: %w", l, cause)

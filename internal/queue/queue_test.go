@@ -110,7 +110,7 @@ func (w *world) slave(ctx context.Context, q *queue.Queue, name string, prove fu
 	again := func(do func() error) {
 		for ctx.Err() == nil {
 			err := do()
-			if err == nil || errors.Is(err, queue.ErrLost) || errors.Is(err, task.ErrBadAnswer) {
+			if err == nil || errors.Is(err, task.ErrLost) || errors.Is(err, task.ErrBadAnswer) {
 				return
 			}
 			time.Sleep(time.Second)
@@ -121,7 +121,7 @@ func (w *world) slave(ctx context.Context, q *queue.Queue, name string, prove fu
 			poll, cancel := context.WithTimeout(ctx, 10*time.Second)
 			a, err := q.Claim(poll, me, nil)
 			cancel()
-			if errors.Is(err, queue.ErrNoTask) {
+			if errors.Is(err, task.ErrNoTask) {
 				continue
 			}
 			if err != nil {
@@ -326,13 +326,13 @@ func TestForgedLeaseIsRefused(t *testing.T) {
 			t.Fatal(err)
 		}
 		forged := task.Lease{ID: a.ID, Attempt: a.Attempt + 1}
-		if err := q.Finish(w.ctx, "b", forged, right); !errors.Is(err, queue.ErrLost) {
+		if err := q.Finish(w.ctx, "b", forged, right); !errors.Is(err, task.ErrLost) {
 			t.Errorf("finish: %v", err)
 		}
-		if err := q.Finish(w.ctx, "b", task.Lease{ID: "unknown", Attempt: 1}, right); !errors.Is(err, queue.ErrLost) {
+		if err := q.Finish(w.ctx, "b", task.Lease{ID: "unknown", Attempt: 1}, right); !errors.Is(err, task.ErrLost) {
 			t.Errorf("finish of an unknown task: %v", err)
 		}
-		if err := q.Fail(w.ctx, "b", forged, task.VerdictOf(errors.New("x"))); !errors.Is(err, queue.ErrLost) {
+		if err := q.Fail(w.ctx, "b", forged, task.VerdictOf(errors.New("x"))); !errors.Is(err, task.ErrLost) {
 			t.Errorf("fail: %v", err)
 		}
 		if lost, err := q.Heartbeat(w.ctx, queue.Slave{Name: "b"}, []queue.Beat{{Lease: forged}}); err != nil || len(lost) != 1 {

@@ -9,11 +9,8 @@ import (
 	"wdpost/internal/task"
 )
 
-// Errors that stores return, to be tested with errors.Is.
+// Errors that stores return besides task.ErrLost, to be tested with errors.Is.
 var (
-	// ErrLost refuses a heartbeat, answer or failure: the lease is not the
-	// latest attempt, or the task is over.
-	ErrLost = errors.New("lease lost")
 	// ErrNotFound means that no task, or slave, has the given name.
 	ErrNotFound = errors.New("not found")
 	// ErrState refuses a command that the task's state does not allow.
@@ -135,11 +132,11 @@ type Store interface {
 	Heartbeat(ctx context.Context, now int64, beats []Beat) (lost []task.Lease, err error)
 
 	// Finish stores the answer. Repeating it for the same attempt succeeds; a
-	// lease that is not the latest, or a task that failed, is ErrLost.
+	// lease that is not the latest, or a task that failed, is task.ErrLost.
 	Finish(ctx context.Context, now int64, l task.Lease, out []byte) error
 
 	// Fail ends the attempt: the task is ready again, or failed for good.
-	// Repeating it for the same attempt has no further effect, and is ErrLost.
+	// Repeating it for the same attempt has no further effect, and is task.ErrLost.
 	Fail(ctx context.Context, now int64, l task.Lease, f Failure) (task.State, error)
 
 	// Rescue makes running tasks whose slave is lost ready again, or fails

@@ -20,6 +20,13 @@ type Assignment struct {
 	HeartbeatTimeout time.Duration
 }
 
+// ErrNoTask means that there was nothing to claim while the claimer waited.
+var ErrNoTask = errors.New("no task")
+
+// ErrLost refuses a heartbeat, answer or failure: the lease is not the task's
+// latest attempt, or the task is over.
+var ErrLost = errors.New("lease lost")
+
 // ErrBadAnswer is wrapped by every refusal of Answer.Check and by verifiers
 // that find a proof wrong.
 var ErrBadAnswer = errors.New("bad answer")

@@ -163,7 +163,7 @@ func putOfAFailedTask(t *testing.T, b *bundle) {
 	if got.State != task.Ready || got.Retries != 0 || got.Reason != "" || got.Verdict != "" || got.NotAfter != 950 {
 		t.Fatalf("reopened: %+v", got)
 	}
-	b.is(b.Finish(b.ctx, 103, l, []byte("of the round before")), queue.ErrLost)
+	b.is(b.Finish(b.ctx, 103, l, []byte("of the round before")), task.ErrLost)
 	if again := b.must(104, "a", 1); again.Attempt <= l.Attempt {
 		t.Fatalf("attempt %d after %d", again.Attempt, l.Attempt)
 	}
@@ -347,7 +347,7 @@ func finishIsIdempotent(t *testing.T, b *bundle) {
 		t.Fatalf("finished %+v", got)
 	}
 	_, err := b.Fail(b.ctx, 112, l, retry("late doubt", 0, 2))
-	b.is(err, queue.ErrLost)
+	b.is(err, task.ErrLost)
 	b.state(1, task.Done)
 	if got := b.claim(113, "b"); got.ID != "" {
 		t.Fatalf("a finished task was claimed: %+v", got)
@@ -364,13 +364,13 @@ func finishFences(t *testing.T, b *bundle) {
 	if now.Attempt != old.Attempt+1 {
 		t.Fatalf("attempt %d after %d", now.Attempt, old.Attempt)
 	}
-	b.is(b.Finish(b.ctx, 122, old, []byte("late")), queue.ErrLost)
-	b.is(b.Finish(b.ctx, 122, task.Lease{ID: id(1), Attempt: 7}, []byte("forged")), queue.ErrLost)
-	b.is(b.Finish(b.ctx, 122, task.Lease{ID: id(5), Attempt: 1}, []byte("unknown")), queue.ErrLost)
+	b.is(b.Finish(b.ctx, 122, old, []byte("late")), task.ErrLost)
+	b.is(b.Finish(b.ctx, 122, task.Lease{ID: id(1), Attempt: 7}, []byte("forged")), task.ErrLost)
+	b.is(b.Finish(b.ctx, 122, task.Lease{ID: id(5), Attempt: 1}, []byte("unknown")), task.ErrLost)
 	_, err := b.Fail(b.ctx, 122, old, retry("late", 0, 2))
-	b.is(err, queue.ErrLost)
+	b.is(err, task.ErrLost)
 	b.ok(b.Finish(b.ctx, 123, now, []byte("answer")))
-	b.is(b.Finish(b.ctx, 124, old, []byte("late")), queue.ErrLost)
+	b.is(b.Finish(b.ctx, 124, old, []byte("late")), task.ErrLost)
 	if got := b.state(1, task.Done); string(got.Out) != "answer" {
 		t.Fatalf("answer %q", got.Out)
 	}
@@ -403,7 +403,7 @@ func failVerdicts(t *testing.T, b *bundle) {
 			t.Fatalf("after failure %d: %s, %+v", n, st, got)
 		}
 		_, err = b.Fail(b.ctx, 100, l, retry("again", 100, 2))
-		b.is(err, queue.ErrLost)
+		b.is(err, task.ErrLost)
 	}
 	b.put(100, 2, 900)
 	for range 5 {
@@ -493,7 +493,7 @@ func dropClosed(t *testing.T, b *bundle) {
 	}
 	b.state(2, task.Ready)
 	b.state(3, task.Ready)
-	b.is(b.Finish(b.ctx, 201, l, []byte("too late")), queue.ErrLost)
+	b.is(b.Finish(b.ctx, 201, l, []byte("too late")), task.ErrLost)
 	if again, err := b.DropClosed(b.ctx, 200); err != nil || len(again) != 0 {
 		t.Fatalf("dropped twice: %+v, %v", again, err)
 	}
@@ -618,7 +618,7 @@ func retryAndCancel(t *testing.T, b *bundle) {
 	if got := b.state(1, task.Ready); got.Out != nil || got.Attempt <= l.Attempt {
 		t.Fatalf("retried %+v", got)
 	}
-	b.is(b.Finish(b.ctx, 105, l, []byte("wrong")), queue.ErrLost)
+	b.is(b.Finish(b.ctx, 105, l, []byte("wrong")), task.ErrLost)
 	b.ok(b.Cancel(b.ctx, 106, id(1), task.KindCancelled, "no"))
 	b.ok(b.Retry(b.ctx, 107, id(1)))
 	b.ok(b.Cancel(b.ctx, 108, id(1), task.KindCancelled, "no"))

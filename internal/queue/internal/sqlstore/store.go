@@ -299,7 +299,7 @@ func (s *Store) Finish(ctx context.Context, now int64, l task.Lease, out []byte)
 		t, err := find(ctx, q, l.ID, "")
 		switch {
 		case errors.Is(err, queue.ErrNotFound):
-			return fmt.Errorf("task %s: %w: no such task", l, queue.ErrLost)
+			return fmt.Errorf("task %s: %w: no such task", l, task.ErrLost)
 		case err != nil:
 			return err
 		case t.Attempt == l.Attempt && t.State == task.Done:
@@ -315,7 +315,7 @@ func (s *Store) Fail(ctx context.Context, now int64, l task.Lease, f queue.Failu
 	err := s.Run.Write(ctx, func(ctx context.Context, q Querier) error {
 		t, err := find(ctx, q, l.ID, s.Dialect.RowLock)
 		if errors.Is(err, queue.ErrNotFound) {
-			return fmt.Errorf("task %s: %w: no such task", l, queue.ErrLost)
+			return fmt.Errorf("task %s: %w: no such task", l, task.ErrLost)
 		}
 		if err != nil {
 			return err
@@ -357,7 +357,7 @@ func endAttempt(ctx context.Context, q Querier, now int64, t *queue.Task, f queu
 	n, err := affected(q.ExecContext(ctx, `UPDATE tasks SET `+set+`, retry_count = ?, verdict = ?, error_reason = ?,
 		progress = NULL WHERE id = ? AND attempt = ? AND started_at IS NOT NULL AND finished_at IS NULL`, args...))
 	if err == nil && n == 0 {
-		return "", fmt.Errorf("task %s: %w: changed meanwhile", t.Lease(), queue.ErrLost)
+		return "", fmt.Errorf("task %s: %w: changed meanwhile", t.Lease(), task.ErrLost)
 	}
 	return t.State, err
 }
@@ -366,11 +366,11 @@ func endAttempt(ctx context.Context, q Querier, now int64, t *queue.Task, f queu
 func lostError(l task.Lease, t queue.Task) error {
 	switch {
 	case t.Attempt != l.Attempt:
-		return fmt.Errorf("task %s: %w: attempt %d is the latest, by %q", l, queue.ErrLost, t.Attempt, t.Slave)
+		return fmt.Errorf("task %s: %w: attempt %d is the latest, by %q", l, task.ErrLost, t.Attempt, t.Slave)
 	case t.State == task.Failed:
-		return fmt.Errorf("task %s: %w: it failed (%s): %s", l, queue.ErrLost, t.Verdict, t.Reason)
+		return fmt.Errorf("task %s: %w: it failed (%s): %s", l, task.ErrLost, t.Verdict, t.Reason)
 	}
-	return fmt.Errorf("task %s: %w: it is %s", l, queue.ErrLost, t.State)
+	return fmt.Errorf("task %s: %w: it is %s", l, task.ErrLost, t.State)
 }
 
 // affected returns the number of rows a statement matched.

@@ -38,7 +38,7 @@ func (s *Store) Rescue(ctx context.Context, now int64, p queue.RescuePolicy) ([]
 			}
 			f := queue.Failure{Kind: task.KindRetry, Reason: why, ReadyAt: p.ReadyAt, MaxRetry: p.MaxRetry}
 			_, err := endAttempt(ctx, q, now, &t, f)
-			if errors.Is(err, queue.ErrLost) {
+			if errors.Is(err, task.ErrLost) {
 				continue
 			}
 			if err != nil {

@@ -1,0 +1,89 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/urfave/cli/v3"
+
+	"wdpost/internal/config"
+)
+
+// app is what the subcommands share.
+type app struct {
+	log     *slog.Logger
+	stdout  io.Writer
+	environ []string        // as of os.Environ
+	hard    context.Context // ends at the second stop signal
+
+	configPath string
+}
+
+// getenv looks up the environment the app was given.
+func (a *app) getenv(name string) string {
+	for _, kv := range a.environ {
+		if v, ok := strings.CutPrefix(kv, name+"="); ok {
+			return v
+		}
+	}
+	return ""
+}
+
+// command returns the command line.
+func (a *app) command() *cli.Command {
+	work := func(ctx context.Context, c *cli.Command) error {
+		if c.Args().Present() {
+			return fmt.Errorf("unknown command %q; see --help", c.Args().First())
+		}
+		return a.daemon(ctx)
+	}
+	return &cli.Command{
+		Name:      "wdpost-slave-daemon",
+		Usage:     "prove the tasks of a wdpost-master-daemon",
+		Writer:    a.stdout,
+		ErrWriter: os.Stderr,
+		Flags: []cli.Flag{&cli.StringFlag{
+			Name: "config", Aliases: []string{"c"}, Value: "slave.toml", Usage: "config `FILE`", Destination: &a.configPath,
+		}},
+		Action:                work,
+		ExitErrHandler:        func(context.Context, *cli.Command, error) {}, // main maps errors to exit codes
+		EnableShellCompletion: true,
+		Commands: []*cli.Command{
+			{Name: "daemon-command", Aliases: []string{"daemon"}, Usage: "work, as without a command", Action: work},
+			{Name: "status", Usage: "print what the running slave is doing, as JSON; needs [debug] listen", Action: a.status},
+		},
+	}
+}
+
+// status asks the running slave.
+func (a *app) status(ctx context.Context, _ *cli.Command) error {
+	cfg, _, err := config.LoadSlave(a.configPath)
+	if err != nil {
+		return err
+	}
+	if cfg.Debug.Listen == "" {
+		return fmt.Errorf("%s: set [debug] listen, e.g. '127.0.0.1:9465', and restart the slave", a.configPath)
+	}
+	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+cfg.Debug.Listen+statusPath, nil)
+	if err != nil {
+		return fmt.Errorf("debug.listen: %w", err)
+	}
+	res, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return fmt.Errorf("no running slave answers: %w", err)
+	}
+	defer res.Body.Close()
+	if res.StatusCode != http.StatusOK {
+		return fmt.Errorf("http://%s%s: %s", cfg.Debug.Listen, statusPath, res.Status)
+	}
+	_, err = io.Copy(a.stdout, io.LimitReader(res.Body, 16<<20))
+	return err
+}

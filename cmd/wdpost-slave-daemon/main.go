@@ -1,0 +1,43 @@
+// Command wdpost-slave-daemon proves tasks: it claims them from a master,
+// reads the sectors, makes and checks the proof and delivers it.
+//
+//	wdpost-slave-daemon -c=slave.toml            work (also: daemon-command -c=…)
+//	wdpost-slave-daemon status -c=slave.toml     what the running slave is doing
+//
+// The first stop signal ends claiming: what runs is finished. The second hands
+// it back.
+//
+// Environment: RUST_LOG sets the log level. FORCE_SECTOR_SIZE, in bytes, takes
+// tasks of that sector size only and loads its parameters at the start.
+// FIL_PROOFS_PARAMETER_CACHE names the folder of parameter files;
+// BELLMAN_LOAD_SHM=1 maps raw caches in /dev/shm. The other BELLMAN_ variables
+// and CUDA_VISIBLE_DEVICES reach external processors only.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+
+	"wdpost/internal/run"
+)
+
+func main() { os.Exit(realMain()) }
+
+func realMain() int {
+	soft, hard, release := run.Signals(context.Background())
+	defer release()
+	a := &app{
+		log:     run.NewLogger(os.Stderr, os.Getenv("RUST_LOG")),
+		stdout:  os.Stdout,
+		environ: os.Environ(),
+		hard:    hard,
+	}
+	err := a.command().Run(soft, os.Args)
+	if err == nil || errors.Is(err, run.ErrStopping) {
+		return 0
+	}
+	fmt.Fprintln(os.Stderr, "wdpost-slave-daemon:", err)
+	return 1
+}

@@ -1,0 +1,140 @@
+package rpc
+
+import (
+	"context"
+	"crypto/subtle"
+	"fmt"
+	"log/slog"
+	"net"
+	"runtime/debug"
+	"strings"
+	"sync"
+	"sync/atomic"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/peer"
+	"google.golang.org/grpc/status"
+)
+
+// Metrics counts what the server refuses.
+type Metrics struct {
+	refused     *prometheus.CounterVec // by call and code
+	connections prometheus.Gauge
+}
+
+// NewMetrics registers the metrics; a nil registry leaves them unseen.
+func NewMetrics(r prometheus.Registerer) *Metrics {
+	m := &Metrics{
+		refused: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Namespace: "wdpost", Subsystem: "rpc", Name: "refused_total", Help: "Calls of slaves that ended in an error."}, []string{"call", "code"}),
+		connections: prometheus.NewGauge(prometheus.GaugeOpts{
+			Namespace: "wdpost", Subsystem: "rpc", Name: "connections", Help: "Connections of slaves."}),
+	}
+	if r != nil {
+		r.MustRegister(m.refused, m.connections)
+	}
+	return m
+}
+
+// admit checks contract and token of a call.
+func (s *Server) admit(ctx context.Context, method string) error {
+	md, _ := metadata.FromIncomingContext(ctx)
+	first := func(key string) string {
+		if v := md.Get(key); len(v) > 0 {
+			return v[0]
+		}
+		return ""
+	}
+	var err error
+	token, _ := strings.CutPrefix(first(keyToken), bearer)
+	switch contract := first(keyContract); {
+	case s.cfg.Token != "" && subtle.ConstantTimeCompare([]byte(token), []byte(s.cfg.Token)) != 1:
+		err = status.Error(codes.Unauthenticated, "wrong or missing token: set [master] token of the slave to [server] token of the master")
+	case contract != Contract:
+		err = status.Errorf(codes.FailedPrecondition, "the slave speaks contract %q, this master %q: install the same version on both", contract, Contract)
+	default:
+		return nil
+	}
+	address := "unknown"
+	if p, ok := peer.FromContext(ctx); ok {
+		address = p.Addr.String()
+	}
+	s.cfg.Metrics.refused.WithLabelValues(method, status.Code(err).String()).Inc()
+	s.cfg.Log.Warn("call refused", "call", method, "address", address, "err", status.Convert(err).Message())
+	return err
+}
+
+// guardUnary admits a call and keeps a panic of one from ending the others.
+func (s *Server) guardUnary(ctx context.Context, req any, info *grpc.UnaryServerInfo, handle grpc.UnaryHandler) (reply any, err error) {
+	if err := s.admit(ctx, info.FullMethod); err != nil {
+		return nil, err
+	}
+	defer s.recovered(info.FullMethod, &err)
+	return handle(ctx, req)
+}
+
+// guardStream is guardUnary for streams.
+func (s *Server) guardStream(srv any, stream grpc.ServerStream, info *grpc.StreamServerInfo, handle grpc.StreamHandler) (err error) {
+	if err := s.admit(stream.Context(), info.FullMethod); err != nil {
+		return err
+	}
+	defer s.recovered(info.FullMethod, &err)
+	return handle(srv, stream)
+}
+
+// recovered turns a panic into the call's error.
+func (s *Server) recovered(method string, err *error) {
+	if p := recover(); p != nil {
+		s.cfg.Log.Error("panic in a call of a slave", "call", method, "panic", p, "stack", string(debug.Stack()))
+		*err = status.Error(codes.Internal, fmt.Sprintf("panic in the master: %v", p))
+	}
+}
+
+// limited is a listener that keeps at most max connections open and closes
+// further ones at once, so that a refused slave tries another master.
+type limited struct {
+	net.Listener
+	max     int64
+	open    atomic.Int64
+	log     *slog.Logger
+	metrics *Metrics
+}
+
+func limitListener(lis net.Listener, max int, log *slog.Logger, m *Metrics) net.Listener {
+	return &limited{Listener: lis, max: int64(max), log: log, metrics: m}
+}
+
+// Accept implements net.Listener.
+func (l *limited) Accept() (net.Conn, error) {
+	for {
+		conn, err := l.Listener.Accept()
+		if err != nil {
+			return nil, err
+		}
+		if n := l.open.Add(1); n <= l.max {
+			l.metrics.connections.Inc()
+			return &limitedConn{Conn: conn, release: sync.OnceFunc(func() {
+				l.open.Add(-1)
+				l.metrics.connections.Dec()
+			})}, nil
+		}
+		l.open.Add(-1)
+		l.log.Warn("connection refused: raise [server] max_connections", "address", conn.RemoteAddr().String(), "max_connections", l.max)
+		_ = conn.Close() // nothing was said on it
+	}
+}
+
+// limitedConn gives its place back when it is closed.
+type limitedConn struct {
+	net.Conn
+	release func()
+}
+
+// Close implements net.Conn.
+func (c *limitedConn) Close() error {
+	c.release()
+	return c.Conn.Close()
+}

@@ -1,0 +1,311 @@
+package rpc
+
+import (
+	"cmp"
+	"context"
+	"crypto/tls"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/credentials"
+	"google.golang.org/grpc/keepalive"
+	"google.golang.org/grpc/peer"
+	"google.golang.org/grpc/status"
+
+	"wdpost/internal/queue"
+	pb "wdpost/internal/rpc/wdpostv1"
+	"wdpost/internal/task"
+)
+
+// Queue is what the server puts before the network.
+type Queue interface {
+	// Claim waits for a task until ctx ends; task.ErrNoTask says that none came.
+	Claim(ctx context.Context, slave queue.Slave, sectorSizes []uint64) (task.Assignment, error)
+	// HandBack returns a claimed task that did not reach its slave.
+	HandBack(ctx context.Context, slave string, l task.Lease, cause error) error
+	// Heartbeat records signs of life and returns the leases that are lost.
+	Heartbeat(ctx context.Context, slave queue.Slave, beats []queue.Beat) ([]task.Lease, error)
+	// Finish verifies and stores an answer. task.ErrLost and task.ErrBadAnswer
+	// are final; a nil error means that it is stored for good.
+	Finish(ctx context.Context, slave string, l task.Lease, a task.Answer) error
+	// Fail ends an attempt without an answer; task.ErrLost is final.
+	Fail(ctx context.Context, slave string, l task.Lease, v *task.Verdict) error
+	// HeartbeatTimeout is the silence after which a task is given to another.
+	HeartbeatTimeout() time.Duration
+}
+
+// ServerConfig is what NewServer needs.
+type ServerConfig struct {
+	Queue   Queue
+	Log     *slog.Logger
+	Version string // of the program, told to slaves
+
+	Token          string        // slaves must present it; empty asks for none
+	TLS            *tls.Config   // nil serves in plain text
+	MaxConnections int           // further ones are closed at once; default 200
+	MaxWait        time.Duration // longest Claim; default 20 s
+	Metrics        *Metrics      // nil counts nothing
+}
+
+// Server answers slaves.
+type Server struct {
+	pb.UnimplementedMasterServer
+	cfg  ServerConfig
+	grpc *grpc.Server
+	// stopping ends when Serve is to return: claims that wait end with it.
+	stopping context.Context
+	stop     context.CancelFunc
+}
+
+// NewServer prepares a server.
+func NewServer(cfg ServerConfig) *Server {
+	cfg.MaxConnections = cmp.Or(cfg.MaxConnections, 200)
+	cfg.MaxWait = cmp.Or(cfg.MaxWait, 20*time.Second)
+	if cfg.Metrics == nil {
+		cfg.Metrics = NewMetrics(nil)
+	}
+	s := &Server{cfg: cfg}
+	s.stopping, s.stop = context.WithCancel(context.Background())
+	options := []grpc.ServerOption{
+		grpc.MaxRecvMsgSize(maxRequest),
+		grpc.MaxSendMsgSize(maxQuestion),
+		grpc.MaxConcurrentStreams(256),
+		grpc.ConnectionTimeout(10 * time.Second),
+		// A slave that went away without a word is noticed within half a minute.
+		grpc.KeepaliveParams(keepalive.ServerParameters{Time: 20 * time.Second, Timeout: 10 * time.Second}),
+		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: 4 * time.Second, PermitWithoutStream: true}),
+		grpc.UnaryInterceptor(s.guardUnary),
+		grpc.StreamInterceptor(s.guardStream),
+	}
+	if cfg.TLS != nil {
+		options = append(options, grpc.Creds(credentials.NewTLS(cfg.TLS)))
+	}
+	s.grpc = grpc.NewServer(options...)
+	pb.RegisterMasterServer(s.grpc, s)
+	return s
+}
+
+// Serve answers on lis until ctx ends, then lets running calls end for at most
+// five seconds. It returns nil after an orderly end and closes lis.
+func (s *Server) Serve(ctx context.Context, lis net.Listener) error {
+	failed := make(chan error, 1)
+	go func() { failed <- s.grpc.Serve(limitListener(lis, s.cfg.MaxConnections, s.cfg.Log, s.cfg.Metrics)) }()
+	select {
+	case err := <-failed:
+		s.stop()
+		return fmt.Errorf("serve slaves on %s: %w", lis.Addr(), err)
+	case <-ctx.Done():
+	}
+	s.stop()
+	hard := time.AfterFunc(5*time.Second, s.grpc.Stop)
+	defer hard.Stop()
+	s.grpc.GracefulStop()
+	<-failed
+	return nil
+}
+
+// Hello implements the contract.
+func (s *Server) Hello(ctx context.Context, r *pb.HelloRequest) (*pb.HelloReply, error) {
+	slave, err := slaveOf(ctx, r.GetSlave())
+	if err != nil {
+		return nil, err
+	}
+	s.cfg.Log.Info("slave connected", "slave", slave.Name, "version", slave.Version, "address", slave.Address, "concurrent", slave.Concurrent)
+	return &pb.HelloReply{
+		Version:            s.cfg.Version,
+		HeartbeatTimeoutMs: uint64(s.cfg.Queue.HeartbeatTimeout().Milliseconds()),
+		MaxWaitMs:          uint64(s.cfg.MaxWait.Milliseconds()),
+	}, nil
+}
+
+// Claim implements the contract.
+func (s *Server) Claim(ctx context.Context, r *pb.ClaimRequest) (*pb.ClaimReply, error) {
+	slave, err := slaveOf(ctx, r.GetSlave())
+	if err != nil {
+		return nil, err
+	}
+	wait := s.cfg.MaxWait
+	if ms := r.GetWaitMs(); ms < uint64(wait.Milliseconds()) {
+		wait = time.Duration(ms) * time.Millisecond
+	}
+	claim, cancel := context.WithTimeout(ctx, wait)
+	defer cancel()
+	defer context.AfterFunc(s.stopping, cancel)()
+	a, err := s.cfg.Queue.Claim(claim, slave, r.GetSectorSizes())
+	if errors.Is(err, task.ErrNoTask) {
+		return &pb.ClaimReply{}, nil
+	}
+	if err != nil {
+		return nil, s.status("claim", slave.Name, err)
+	}
+	question, err := json.Marshal(a.Question)
+	if err != nil {
+		return nil, s.status("claim", slave.Name, err)
+	}
+	if ctx.Err() != nil {
+		s.handBack(slave.Name, a.Lease)
+		return nil, status.FromContextError(ctx.Err()).Err()
+	}
+	return &pb.ClaimReply{
+		Lease:              toLease(a.Lease),
+		Question:           question,
+		RemainingMs:        uint64(a.Remaining.Milliseconds()),
+		HeartbeatTimeoutMs: uint64(a.HeartbeatTimeout.Milliseconds()),
+	}, nil
+}
+
+// handBack returns a task whose slave left before the reply.
+func (s *Server) handBack(slave string, l task.Lease) {
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	defer cancel()
+	if err := s.cfg.Queue.HandBack(ctx, slave, l, errors.New("the slave left before it had the task")); err != nil {
+		s.cfg.Log.Warn("task not handed back; it is rescued after the heartbeat time-out", "task", l.ID, "err", err)
+	}
+}
+
+// Heartbeat implements the contract.
+func (s *Server) Heartbeat(ctx context.Context, r *pb.HeartbeatRequest) (*pb.HeartbeatReply, error) {
+	slave, err := slaveOf(ctx, r.GetSlave())
+	if err != nil {
+		return nil, err
+	}
+	if len(r.GetBeats()) > 1024 {
+		return nil, status.Error(codes.InvalidArgument, "more than 1024 tasks in one heartbeat")
+	}
+	beats := make([]queue.Beat, len(r.GetBeats()))
+	for i, b := range r.GetBeats() {
+		l, err := leaseOf(b.GetLease())
+		if err != nil {
+			return nil, err
+		}
+		beats[i] = queue.Beat{Lease: l, Slave: slave.Name, Progress: b.GetProgress()}
+	}
+	lost, err := s.cfg.Queue.Heartbeat(ctx, slave, beats)
+	if err != nil {
+		return nil, s.status("heartbeat", slave.Name, err)
+	}
+	reply := &pb.HeartbeatReply{}
+	for _, l := range lost {
+		reply.Lost = append(reply.Lost, toLease(l))
+	}
+	return reply, nil
+}
+
+// Finish implements the contract.
+func (s *Server) Finish(stream grpc.ClientStreamingServer[pb.FinishRequest, pb.FinishReply]) error {
+	var (
+		slave  queue.Slave
+		lease  task.Lease
+		answer []byte
+	)
+	for first := true; ; first = false {
+		r, err := stream.Recv()
+		if errors.Is(err, io.EOF) && !first {
+			break
+		}
+		if err != nil {
+			return err
+		}
+		if first {
+			if slave, err = slaveOf(stream.Context(), r.GetSlave()); err != nil {
+				return err
+			}
+			if lease, err = leaseOf(r.GetLease()); err != nil {
+				return err
+			}
+		}
+		if answer = append(answer, r.GetPart()...); len(answer) > maxAnswer {
+			return status.Errorf(codes.InvalidArgument, "the answer of task %s is larger than %d bytes", lease, maxAnswer)
+		}
+	}
+	var a task.Answer
+	if err := json.Unmarshal(answer, &a); err != nil {
+		return status.Errorf(codes.InvalidArgument, "the answer of task %s is not JSON of the contract: %v", lease, err)
+	}
+	if err := s.cfg.Queue.Finish(stream.Context(), slave.Name, lease, a); err != nil {
+		return s.status("finish", slave.Name, err)
+	}
+	return stream.SendAndClose(&pb.FinishReply{})
+}
+
+// Fail implements the contract.
+func (s *Server) Fail(ctx context.Context, r *pb.FailRequest) (*pb.FailReply, error) {
+	slave, err := slaveOf(ctx, r.GetSlave())
+	if err != nil {
+		return nil, err
+	}
+	l, err := leaseOf(r.GetLease())
+	if err != nil {
+		return nil, err
+	}
+	kinds := map[pb.Verdict]task.VerdictKind{
+		pb.Verdict_VERDICT_PERMANENT: task.KindPermanent,
+		pb.Verdict_VERDICT_RETRY:     task.KindRetry,
+		pb.Verdict_VERDICT_ABORTED:   task.KindAborted,
+	}
+	v := &task.Verdict{Kind: kinds[r.GetVerdict()], Err: errors.New(r.GetReason())}
+	if v.Kind == "" {
+		return nil, status.Errorf(codes.InvalidArgument, "unknown verdict %d", r.GetVerdict())
+	}
+	v.After = min(time.Duration(min(r.GetRetryAfterMs(), 1<<40))*time.Millisecond, time.Hour)
+	if err := s.cfg.Queue.Fail(ctx, slave.Name, l, v); err != nil {
+		return nil, s.status("fail", slave.Name, err)
+	}
+	return &pb.FailReply{}, nil
+}
+
+// status translates the queue's errors for the wire and logs those that the
+// slave can do nothing about.
+func (s *Server) status(call, slave string, err error) error {
+	code := codes.Internal
+	switch {
+	case errors.Is(err, task.ErrLost):
+		code = codes.Aborted
+	case errors.Is(err, task.ErrBadAnswer), errors.Is(err, task.ErrBadQuestion):
+		code = codes.InvalidArgument
+	case errors.Is(err, context.Canceled):
+		code = codes.Canceled
+	case errors.Is(err, context.DeadlineExceeded):
+		code = codes.DeadlineExceeded
+	case errors.Is(err, queue.ErrUnavailable):
+		code = codes.Unavailable
+	}
+	s.cfg.Metrics.refused.WithLabelValues(call, code.String()).Inc()
+	if code == codes.Internal || code == codes.Unavailable {
+		s.cfg.Log.Warn("call of a slave failed", "call", call, "slave", slave, "err", err)
+	}
+	return status.Error(code, err.Error())
+}
+
+// slaveOf reads who calls.
+func slaveOf(ctx context.Context, s *pb.Slave) (queue.Slave, error) {
+	name := s.GetName()
+	if name == "" || len(name) > 100 || len(s.GetVersion()) > 100 {
+		return queue.Slave{}, status.Error(codes.InvalidArgument, "the slave's name must have 1 to 100 bytes, its version at most 100")
+	}
+	slave := queue.Slave{Name: name, Version: s.GetVersion(), Concurrent: int(min(s.GetConcurrent(), 1<<20))}
+	if p, ok := peer.FromContext(ctx); ok {
+		slave.Address = p.Addr.String()
+	}
+	return slave, nil
+}
+
+// leaseOf reads a lease.
+func leaseOf(l *pb.Lease) (task.Lease, error) {
+	if len(l.GetTaskId()) == 0 || len(l.GetTaskId()) > task.IDLen || l.GetAttempt() == 0 || l.GetAttempt() > 1<<30 {
+		return task.Lease{}, status.Errorf(codes.InvalidArgument, "malformed lease: task id of %d bytes, attempt %d", len(l.GetTaskId()), l.GetAttempt())
+	}
+	return task.Lease{ID: l.GetTaskId(), Attempt: int(l.GetAttempt())}, nil
+}
+
+// toLease writes a lease.
+func toLease(l task.Lease) *pb.Lease {
+	return &pb.Lease{TaskId: l.ID, Attempt: uint32(l.Attempt)}
+}

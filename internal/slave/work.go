@@ -1,0 +1,224 @@
+package slave
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"runtime/debug"
+	"slices"
+	"time"
+
+	"wdpost/internal/task"
+)
+
+// maxPasses bounds how often a prover that cannot skip is asked again without
+// the sectors it could not read.
+const maxPasses = 3
+
+// work takes one task from claim to delivery.
+func (w *Worker) work(hard context.Context, a task.Assignment) {
+	log := w.log.With("task", a.ID, "attempt", a.Attempt, "miner", a.Question.MinerID)
+	if a.Question.Deadline != nil {
+		log = log.With("deadline", *a.Question.Deadline, "partitions", a.Question.Partitions)
+	}
+	log.Info("got task:", "sectors", len(a.Question.Replicas), "proof_type", a.Question.ProofType, "remaining", a.Remaining)
+	begin := time.Now()
+	ctx, h, release := w.hold(hard, a)
+	defer release()
+
+	answer, err := w.prove(ctx, h, a.Question)
+	if cause := context.Cause(ctx); cause != nil && err != nil {
+		err = cause
+	}
+	w.count(err)
+	took := time.Since(begin).Round(time.Millisecond)
+	if err != nil {
+		log.Warn("slave: task:", "result", "failed", "took", took, "err", err)
+		if !errors.Is(err, task.ErrLost) {
+			w.report(a.Lease, err)
+		}
+		return
+	}
+	log.Info("task proven", "took", took, "skipped", len(answer.Faults))
+	w.cfg.Metrics.proving.Observe(took.Seconds())
+	e := entry{Lease: a.Lease, Answer: answer, Miner: a.Question.MinerID, Until: w.until(a, begin)}
+	if err := w.spool.put(e); err != nil {
+		log.Error("answer not kept on disk; it is lost if this process dies now", "err", err)
+	}
+	w.setStage(h, "delivering")
+	w.deliver(ctx, e)
+}
+
+// until is the moment after which an answer is worthless, by our own clock.
+func (w *Worker) until(a task.Assignment, claimed time.Time) time.Time {
+	if a.Remaining == 0 {
+		return claimed.Add(24 * time.Hour)
+	}
+	return claimed.Add(a.Remaining)
+}
+
+// hold takes a task in hand: its context ends when it is lost, when the window
+// closes or at the hard stop.
+func (w *Worker) hold(hard context.Context, a task.Assignment) (context.Context, *held, func()) {
+	ctx, cancel := context.WithCancelCause(context.WithoutCancel(hard))
+	h := &held{assignment: a, since: time.Now(), stage: "proving", cancel: cancel}
+	stopHard := context.AfterFunc(hard, func() { cancel(errHardStop) })
+	stopWindow := func() bool { return true }
+	if a.Remaining > 0 {
+		stopWindow = time.AfterFunc(a.Remaining, func() { cancel(errWindowClosed) }).Stop
+	}
+	w.mu.Lock()
+	w.held[a.Lease] = h
+	w.mu.Unlock()
+	w.cfg.Metrics.held.Inc()
+	return ctx, h, func() {
+		stopHard()
+		stopWindow()
+		cancel(nil)
+		w.mu.Lock()
+		delete(w.held, a.Lease)
+		w.mu.Unlock()
+		w.cfg.Metrics.held.Dec()
+	}
+}
+
+func (w *Worker) setStage(h *held, stage string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	h.stage = stage
+}
+
+// count keeps the number of failures in a row that are our own.
+func (w *Worker) count(err error) {
+	verdict := "proven"
+	w.mu.Lock()
+	switch {
+	case err == nil:
+		w.failures = 0
+	case task.VerdictOf(err).Kind == task.KindRetry && !errors.Is(err, task.ErrLost) && !errors.Is(err, errWindowClosed) && !errors.Is(err, errHardStop):
+		w.failures++
+		verdict = "failed"
+	default:
+		verdict = "stopped"
+	}
+	w.mu.Unlock()
+	w.cfg.Metrics.tasks.WithLabelValues(verdict).Inc()
+}
+
+// prove makes and checks the answer. A panic of the prover is an error of this
+// task alone.
+func (w *Worker) prove(ctx context.Context, h *held, q task.Question) (a task.Answer, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			w.log.Error("panic while proving", "panic", p, "stack", string(debug.Stack()))
+			a, err = task.Answer{}, fmt.Errorf("panic while proving: %v", p)
+		}
+	}()
+	if err := q.Check(); err != nil {
+		return task.Answer{}, err
+	}
+	a, err = w.onePass(ctx, q)
+	if err != nil {
+		return task.Answer{}, err
+	}
+	if err := a.Check(q); err != nil {
+		return task.Answer{}, fmt.Errorf("prover: %w", err)
+	}
+	if len(a.Faults) == len(q.Replicas) {
+		// Another machine may see what this one does not.
+		return task.Answer{}, fmt.Errorf("none of the %d sectors can be read on this machine: is the storage mounted?", len(q.Replicas))
+	}
+	if len(a.Proofs) == 0 {
+		return a, nil
+	}
+	w.setStage(h, "verifying")
+	if err := w.cfg.Verifier.VerifyWindowPoSt(ctx, q, a); err != nil {
+		return task.Answer{}, fmt.Errorf("check the proof: %w", err)
+	}
+	return a, nil
+}
+
+// onePass asks the prover, and asks again without the unreadable sectors where
+// skipping is allowed but the prover cannot do it by itself.
+func (w *Worker) onePass(ctx context.Context, q task.Question) (task.Answer, error) {
+	var skipped []uint64
+	for pass := 1; ; pass++ {
+		a, err := w.cfg.Prover.ProveWindowPoSt(ctx, q.Without(skipped))
+		if err != nil {
+			return task.Answer{}, err
+		}
+		fresh := len(a.Faults)
+		a.Faults = slices.Concat(skipped, a.Faults)
+		a = a.Normal()
+		if !q.AllowSkip || len(a.Proofs) > 0 || len(a.Faults) >= len(q.Replicas) || fresh == 0 {
+			return a, nil
+		}
+		if pass == maxPasses {
+			return task.Answer{}, fmt.Errorf("sectors became unreadable in each of %d passes, last %d", maxPasses, a.Faults[len(a.Faults)-1])
+		}
+		w.log.Warn("proving again without unreadable sectors", "miner", q.MinerID, "skipped", a.Faults)
+		skipped = a.Faults
+	}
+}
+
+// report tells the master of a failed attempt, trying for a while. If it does
+// not get through, the master finds out by the silence.
+func (w *Worker) report(l task.Lease, cause error) {
+	v := task.VerdictOf(cause)
+	if errors.Is(cause, errHardStop) || errors.Is(cause, errWindowClosed) {
+		v = &task.Verdict{Kind: task.KindAborted, Err: cause}
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), w.cfg.HeartbeatInterval)
+	defer cancel()
+	for try := 1; ; try++ {
+		err := w.cfg.Master.Fail(ctx, l, v)
+		if err == nil || errors.Is(err, task.ErrLost) {
+			return
+		}
+		if !pause(ctx, w.backoff(try)/4) {
+			w.log.Warn("failure not reported; the master finds out by the silence", "task", l.ID, "err", err)
+			return
+		}
+	}
+}
+
+// deliver sends an answer until the master has it or wants it no more, or ctx
+// ends; then it stays in the spool.
+func (w *Worker) deliver(ctx context.Context, e entry) {
+	log := w.log.With("task", e.Lease.ID, "attempt", e.Lease.Attempt, "miner", e.Miner)
+	for failures := 0; ; {
+		err := w.cfg.Master.Finish(ctx, e.Lease, e.Answer)
+		switch {
+		case err == nil:
+			log.Info("slave: task:", "result", "delivered", "skipped", len(e.Answer.Faults))
+			w.spool.remove(e, w.log)
+			return
+		case errors.Is(err, task.ErrLost), errors.Is(err, task.ErrBadAnswer):
+			log.Warn("slave: task:", "result", "refused", "err", err)
+			w.spool.remove(e, w.log)
+			return
+		case errors.Is(context.Cause(ctx), errWindowClosed), errors.Is(context.Cause(ctx), task.ErrLost), time.Now().After(e.Until):
+			log.Warn("slave: task:", "result", "too late", "err", err)
+			w.spool.remove(e, w.log)
+			return
+		case ctx.Err() != nil:
+			log.Warn("answer kept on disk for the next start", "err", err)
+			return
+		}
+		failures++
+		if failures == 1 {
+			log.Warn("answer not delivered; trying on", "err", err)
+		}
+		pause(ctx, w.backoff(failures))
+	}
+}
+
+// deliverOld sends an answer that an earlier process left.
+func (w *Worker) deliverOld(hard context.Context, e entry) {
+	w.log.Info("delivering an answer of an earlier run", "task", e.Lease.ID, "attempt", e.Lease.Attempt)
+	a := task.Assignment{Lease: e.Lease, Question: task.Question{MinerID: e.Miner}, Remaining: max(time.Until(e.Until), time.Millisecond)}
+	ctx, h, release := w.hold(hard, a)
+	defer release()
+	w.setStage(h, "delivering")
+	w.deliver(ctx, e)
+}

@@ -1,0 +1,315 @@
+package slave
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"wdpost/internal/task"
+)
+
+// Master is where tasks come from. Every call may fail and be repeated; none
+// blocks much longer than its context.
+type Master interface {
+	// Claim waits for a task; task.ErrNoTask says that none came. With an error
+	// that wraps task.ErrBadQuestion the assignment's lease is set.
+	Claim(ctx context.Context, sectorSizes []uint64, wait time.Duration) (task.Assignment, error)
+	// Heartbeat tells what is worked on and returns what is no longer ours.
+	Heartbeat(ctx context.Context, progress map[task.Lease]string) (lost []task.Lease, err error)
+	// Finish delivers an answer; task.ErrLost and task.ErrBadAnswer are final.
+	Finish(ctx context.Context, l task.Lease, a task.Answer) error
+	// Fail ends an attempt without an answer; task.ErrLost is final.
+	Fail(ctx context.Context, l task.Lease, v *task.Verdict) error
+}
+
+// Prover answers questions.
+type Prover interface {
+	// ProveWindowPoSt returns when the proof is made, or soon after ctx ended.
+	// Its error may carry a *task.Verdict. Unreadable sectors are reported in
+	// the answer's faults: beside a proof over the others if the question
+	// allows skipping and the prover can, alone otherwise.
+	ProveWindowPoSt(ctx context.Context, q task.Question) (task.Answer, error)
+}
+
+// Verifier checks proofs.
+type Verifier interface {
+	// VerifyWindowPoSt returns nil only if the answer's proof is valid for the
+	// question without the answer's faults. An error that wraps
+	// task.ErrBadAnswer says that the proof is wrong; any other that it could
+	// not be checked.
+	VerifyWindowPoSt(ctx context.Context, q task.Question, a task.Answer) error
+}
+
+// Config is what New needs. Zero values take the defaults.
+type Config struct {
+	Master   Master       // required
+	Prover   Prover       // required
+	Verifier Verifier     // required
+	Log      *slog.Logger // required
+	Metrics  *Metrics     // nil counts nothing
+
+	// Spool is the directory that keeps answers until they are delivered;
+	// created if missing. Required.
+	Spool string
+	// SectorSizes in bytes are what this slave takes; empty means everything.
+	SectorSizes []uint64
+
+	Concurrent        int           // tasks at once; default 1
+	HeartbeatInterval time.Duration // default 5 s
+	PullInterval      time.Duration // between claims that the master does not hold open; default 5 s
+	ReconnectInterval time.Duration // first wait after a failed call, growing to ten times; default 3 s
+	LongPoll          time.Duration // how long a claim asks the master to wait; default 20 s
+}
+
+// Worker takes and proves tasks.
+type Worker struct {
+	cfg   Config
+	log   *slog.Logger
+	spool spool
+
+	mu       sync.Mutex
+	held     map[task.Lease]*held
+	failures int       // of tasks, in a row
+	contact  time.Time // when a call to the master last succeeded
+}
+
+// held is a task in our hands.
+type held struct {
+	assignment task.Assignment
+	since      time.Time
+	stage      string
+	cancel     context.CancelCauseFunc
+}
+
+// Causes with which the work on a task ends early, besides task.ErrLost.
+var (
+	errWindowClosed = errors.New("the window closed")
+	errHardStop     = errors.New("the slave is stopping now")
+)
+
+// New checks the configuration and opens the spool.
+func New(cfg Config) (*Worker, error) {
+	if cfg.Master == nil || cfg.Prover == nil || cfg.Verifier == nil || cfg.Log == nil || cfg.Spool == "" {
+		return nil, errors.New("slave: master, prover, verifier, logger and spool are required")
+	}
+	cfg.Concurrent = cmp.Or(cfg.Concurrent, 1)
+	cfg.HeartbeatInterval = cmp.Or(cfg.HeartbeatInterval, 5*time.Second)
+	cfg.PullInterval = cmp.Or(cfg.PullInterval, 5*time.Second)
+	cfg.ReconnectInterval = cmp.Or(cfg.ReconnectInterval, 3*time.Second)
+	cfg.LongPoll = cmp.Or(cfg.LongPoll, 20*time.Second)
+	if cfg.Concurrent < 1 || min(cfg.HeartbeatInterval, cfg.PullInterval, cfg.ReconnectInterval, cfg.LongPoll) <= 0 {
+		return nil, fmt.Errorf("slave: concurrent %d and all intervals must be positive", cfg.Concurrent)
+	}
+	if cfg.Metrics == nil {
+		cfg.Metrics = NewMetrics(nil)
+	}
+	sp, err := openSpool(cfg.Spool)
+	if err != nil {
+		return nil, err
+	}
+	return &Worker{cfg: cfg, log: cfg.Log, spool: sp, held: make(map[task.Lease]*held), contact: time.Now()}, nil
+}
+
+// Run works until soft ends, then finishes what it has; when hard ends it
+// hands that back and returns. hard must outlive soft.
+func (w *Worker) Run(soft, hard context.Context) {
+	var work sync.WaitGroup
+	beating, stopBeating := context.WithCancel(context.WithoutCancel(hard))
+	var beat sync.WaitGroup
+	beat.Go(func() { w.runHeartbeats(beating) })
+
+	for _, e := range w.spool.load(w.log) {
+		work.Go(func() { w.deliverOld(hard, e) })
+	}
+	slots := make(chan struct{}, w.cfg.Concurrent)
+	for w.awaitSlot(soft, slots) {
+		a, ok := w.claim(soft)
+		if !ok {
+			<-slots
+			continue
+		}
+		work.Go(func() {
+			defer func() { <-slots }()
+			w.work(hard, a)
+		})
+	}
+	if n := len(w.Status()); n > 0 {
+		w.log.Info("no new tasks; finishing what is here", "tasks", n)
+	}
+	work.Wait()
+	stopBeating()
+	beat.Wait()
+}
+
+// awaitSlot waits for a free place, and longer after failures in a row. It
+// returns false when soft has ended.
+func (w *Worker) awaitSlot(soft context.Context, slots chan struct{}) bool {
+	w.mu.Lock()
+	failures := w.failures
+	w.mu.Unlock()
+	if failures >= slowAfter {
+		d := min(slowFirst<<min(failures-slowAfter, 10), slowMost)
+		w.log.Warn("waiting before the next task, after failures in a row", "failures", failures, "wait", d)
+		if !pause(soft, d) {
+			return false
+		}
+	}
+	select {
+	case slots <- struct{}{}:
+	case <-soft.Done():
+		return false
+	}
+	if soft.Err() != nil {
+		<-slots
+		return false
+	}
+	return true
+}
+
+// After slowAfter failed tasks in a row a slave waits slowFirst before it
+// claims again, doubling up to slowMost.
+const (
+	slowAfter = 3
+	slowFirst = 10 * time.Second
+	slowMost  = 2 * time.Minute
+)
+
+// claim asks for tasks until it has one; ok is false when soft has ended.
+func (w *Worker) claim(soft context.Context) (a task.Assignment, ok bool) {
+	for failures := 0; soft.Err() == nil; {
+		asked := time.Now()
+		a, err := w.cfg.Master.Claim(soft, w.cfg.SectorSizes, w.cfg.LongPoll)
+		switch {
+		case err == nil:
+			w.reached()
+			return a, true
+		case soft.Err() != nil:
+			return a, false
+		case errors.Is(err, task.ErrNoTask):
+			failures = 0
+			w.reached()
+			// A master that holds the claim open is asked again at once.
+			if left := w.cfg.PullInterval - time.Since(asked); left > 0 {
+				pause(soft, left)
+			}
+			continue
+		case errors.Is(err, task.ErrBadQuestion):
+			w.report(a.Lease, err)
+			continue
+		}
+		failures++
+		if failures == 1 {
+			w.log.Warn("no task can be claimed; trying on", "err", err)
+		}
+		pause(soft, w.backoff(failures))
+	}
+	return a, false
+}
+
+// backoff is the wait before try n (from 1) of a call to the master.
+func (w *Worker) backoff(n int) time.Duration {
+	return min(w.cfg.ReconnectInterval<<min(n-1, 10), 10*w.cfg.ReconnectInterval)
+}
+
+// runHeartbeats tells the master what is here until ctx ends.
+func (w *Worker) runHeartbeats(ctx context.Context) {
+	for failures := 0; pause(ctx, w.cfg.HeartbeatInterval); {
+		err := w.heartbeat(ctx)
+		switch {
+		case ctx.Err() != nil:
+			return
+		case err != nil:
+			failures++
+			if failures == 1 {
+				w.log.Warn("heartbeat failed; trying on", "err", err)
+			}
+		case failures > 0:
+			w.log.Info("heartbeats go through again", "after_failures", failures)
+			failures = 0
+		}
+	}
+}
+
+// heartbeat reports all tasks once and stops those that are lost.
+func (w *Worker) heartbeat(ctx context.Context) error {
+	progress := make(map[task.Lease]string)
+	w.mu.Lock()
+	for l, h := range w.held {
+		progress[l] = fmt.Sprintf("%s %ds", h.stage, int(time.Since(h.since).Seconds()))
+	}
+	w.mu.Unlock()
+	if len(progress) == 0 {
+		return nil
+	}
+	lost, err := w.cfg.Master.Heartbeat(ctx, progress)
+	if err != nil {
+		return err
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.contact = time.Now()
+	for _, l := range lost {
+		if h := w.held[l]; h != nil {
+			h.cancel(task.ErrLost)
+		}
+	}
+	return nil
+}
+
+// reached notes that the master answered.
+func (w *Worker) reached() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.contact = time.Now()
+}
+
+// Health reports an error when the master has not answered for long.
+func (w *Worker) Health(context.Context) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	limit := 3 * (w.cfg.LongPoll + w.cfg.ReconnectInterval)
+	if silent := time.Since(w.contact); silent > limit && len(w.held) == 0 {
+		return fmt.Errorf("no answer from the master for %s", silent.Round(time.Second))
+	}
+	return nil
+}
+
+// Status is what the slave has at the moment.
+type Status struct {
+	Task    string        `json:"task"`
+	Attempt int           `json:"attempt"`
+	Miner   uint64        `json:"miner"`
+	Sectors int           `json:"sectors"`
+	Stage   string        `json:"stage"`
+	Since   time.Duration `json:"since_ns"`
+}
+
+// Status returns the tasks in hand.
+func (w *Worker) Status() []Status {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	out := make([]Status, 0, len(w.held))
+	for l, h := range w.held {
+		out = append(out, Status{
+			Task: l.ID, Attempt: l.Attempt, Miner: h.assignment.Question.MinerID,
+			Sectors: len(h.assignment.Question.Replicas), Stage: h.stage, Since: time.Since(h.since),
+		})
+	}
+	return out
+}
+
+// pause waits, or returns false when ctx ends first.
+func pause(ctx context.Context, d time.Duration) bool {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
