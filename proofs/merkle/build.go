@@ -50,14 +50,19 @@ func (b Builder) File(replica io.ReaderAt, base int) ([]byte, error) {
 	return b.upper(row)
 }
 
+// piece is how many nodes a worker makes before it takes more work.
+const piece = 64
+
 // upper hashes the lowest row of the file up to the root and returns all rows.
 func (b Builder) upper(row []fr.Element) ([]byte, error) {
 	content := appendNodes(make([]byte, 0, b.Layout.FileSize()), row)
 	for len(row) > 1 {
 		parents := make([]fr.Element, len(row)/baseArity)
-		err := b.parallel(len(parents), func() func(int) error {
+		pieces := (len(parents) + piece - 1) / piece
+		err := b.parallel(pieces, func() func(int) error {
 			return func(i int) error {
-				parents[i] = b.Hasher.Hash(row[baseArity*i : baseArity*(i+1)])
+				from, to := piece*i, min(piece*(i+1), len(parents))
+				b.Hasher.hashGroups(parents[from:to], row[baseArity*from:baseArity*to])
 				return nil
 			}
 		})

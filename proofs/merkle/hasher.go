@@ -1,6 +1,8 @@
 package merkle
 
 import (
+	"sync"
+
 	"github.com/consensys/gnark-crypto/ecc/bls12-381/fr"
 
 	"wdpost/proofs/poseidon"
@@ -10,12 +12,17 @@ import (
 // concurrent use.
 type Hasher struct {
 	two, eight *poseidon.Params
+	batches    *sync.Pool // of *poseidon.Batch, arity 8: working memory only
 }
 
 // NewHasher generates the Poseidon constants. It takes some milliseconds: make
 // one and pass it on.
 func NewHasher() *Hasher {
-	return &Hasher{two: poseidon.New(2), eight: poseidon.New(8)}
+	eight := poseidon.New(8)
+	return &Hasher{
+		two: poseidon.New(2), eight: eight,
+		batches: &sync.Pool{New: func() any { return eight.NewBatch() }},
+	}
 }
 
 // Hash returns the parent of a group of 2 or 8 nodes.
@@ -32,14 +39,21 @@ func (h *Hasher) HashPair(left, right fr.Element) fr.Element {
 	return h.two.Hash([]fr.Element{left, right})
 }
 
-// climb replaces nodes by the rows above them, in place:
-// each round turns 8k nodes into k. It returns the last row.
+// hashGroups sets parents[i] to the hash of the i-th group of 8 nodes. parents
+// may be the beginning of nodes.
+func (h *Hasher) hashGroups(parents, nodes []fr.Element) {
+	batch := h.batches.Get().(*poseidon.Batch)
+	defer h.batches.Put(batch)
+	batch.Hash(parents, nodes)
+}
+
+// climb replaces nodes by the rows above them, in place: each round turns 8k
+// nodes into k. It returns the last row.
 func (h *Hasher) climb(nodes []fr.Element, rounds int) []fr.Element {
 	for range rounds {
-		for i := range len(nodes) / baseArity {
-			nodes[i] = h.eight.Hash(nodes[baseArity*i : baseArity*(i+1)])
-		}
-		nodes = nodes[:len(nodes)/baseArity]
+		parents := nodes[:len(nodes)/baseArity]
+		h.hashGroups(parents, nodes)
+		nodes = parents
 	}
 	return nodes
 }

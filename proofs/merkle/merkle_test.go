@@ -40,6 +40,16 @@ func (z zeros) ReadAt(p []byte, off int64) (int, error) {
 	return int(n), nil
 }
 
+// zeroFiles are the files of an all-zero sector.
+func zeroFiles(h *merkle.Hasher, s merkle.Shape) merkle.Files {
+	files := merkle.Files{Replica: zeros(s.SectorSize)}
+	content := merkle.ZeroFile(h, s.DefaultLayout())
+	for range s.BaseTrees() {
+		files.Trees = append(files.Trees, bytes.NewReader(content))
+	}
+	return files
+}
+
 func mustShape(t testing.TB, size uint64) merkle.Shape {
 	t.Helper()
 	s, err := merkle.ShapeOf(size)
@@ -242,10 +252,7 @@ func TestZeroTrees(t *testing.T) {
 		if sum := sha256.Sum256(content); c.file != "" && hex.EncodeToString(sum[:]) != c.file {
 			t.Errorf("%d: tree file digest %x", c.size, sum)
 		}
-		files := merkle.Files{Replica: zeros(c.size)}
-		for range s.BaseTrees() {
-			files.Trees = append(files.Trees, bytes.NewReader(content))
-		}
+		files := zeroFiles(h, s)
 		tree, err := merkle.Open(h, s, files)
 		if err != nil {
 			t.Fatal(err)

@@ -7,10 +7,10 @@ import (
 	"github.com/consensys/gnark-crypto/ecc/bls12-381/fr"
 )
 
-// dotGeneric sets s to Σ a[i]·w[i] over n ≥ 1 consecutive elements and words.
-func dotGeneric(s *sum, a *fr.Element, w *uint64, n int) {
+// addDotGeneric adds to s Σ a[i]·w[i] over n ≥ 1 consecutive elements and words.
+func addDotGeneric(s *sum, a *fr.Element, w *uint64, n int) {
 	elements, words := unsafe.Slice(a, n), unsafe.Slice(w, n)
-	var s0, s1, s2, s3, s4, s5 uint64
+	s0, s1, s2, s3, s4, s5 := s[0], s[1], s[2], s[3], s[4], s[5]
 	for i := range elements {
 		x, m := &elements[i], words[i]
 		h0, l0 := bits.Mul64(x[0], m)

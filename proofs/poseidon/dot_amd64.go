@@ -7,16 +7,16 @@ import (
 	"golang.org/x/sys/cpu"
 )
 
-// dot sets s to Σ a[i]·w[i] over n ≥ 1 consecutive elements and words.
-func dot(s *sum, a *fr.Element, w *uint64, n int) {
+// addDot adds to s Σ a[i]·w[i] over n ≥ 1 consecutive elements and words.
+func addDot(s *sum, a *fr.Element, w *uint64, n int) {
 	if cpu.X86.HasADX && cpu.X86.HasBMI2 {
-		dotADX(s, a, w, n)
+		addDotADX(s, a, w, n)
 		return
 	}
-	dotGeneric(s, a, w, n)
+	addDotGeneric(s, a, w, n)
 }
 
-// dotADX is dot with two independent carry chains (MULX, ADCX, ADOX).
+// addDotADX is addDot with two independent carry chains (MULX, ADCX, ADOX).
 //
 //go:noescape
-func dotADX(s *sum, a *fr.Element, w *uint64, n int)
+func addDotADX(s *sum, a *fr.Element, w *uint64, n int)

@@ -2,20 +2,21 @@
 
 #include "textflag.h"
 
-// func dotADX(s *sum, a *fr.Element, w *uint64, n int)
+// func addDotADX(s *sum, a *fr.Element, w *uint64, n int)
 //
 // R8…R13 hold the sum; the low halves of the products are added along the
 // carry flag, the high halves along the overflow flag.
-TEXT ·dotADX(SB), NOSPLIT, $0-32
+TEXT ·addDotADX(SB), NOSPLIT, $0-32
 	MOVQ a+8(FP), SI
 	MOVQ w+16(FP), DI
 	MOVQ n+24(FP), CX
-	XORQ R8, R8
-	XORQ R9, R9
-	XORQ R10, R10
-	XORQ R11, R11
-	XORQ R12, R12
-	XORQ R13, R13
+	MOVQ s+0(FP), BX
+	MOVQ 0(BX), R8
+	MOVQ 8(BX), R9
+	MOVQ 16(BX), R10
+	MOVQ 24(BX), R11
+	MOVQ 32(BX), R12
+	MOVQ 40(BX), R13
 
 loop:
 	MOVQ  (DI), DX

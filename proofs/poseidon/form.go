@@ -24,8 +24,9 @@ const (
 )
 
 // form is a linear form Σ w_i·a_i with integer weights below 2^256, cut into
-// words: words[k] holds word k of the last len(words[k]) weights, so that
-// weights whose high words are zero come first and cost nothing there.
+// words: words[k] holds word k of the last len(words[k]) weights (all of them
+// for k = 0), so that weights whose high words are zero come first and cost
+// nothing there.
 type form struct {
 	words [formWords][]uint64
 }
@@ -39,7 +40,7 @@ func newForm(weights []*big.Int) form {
 		first := len(weights)
 		for i, w := range weights {
 			word[i] = new(big.Int).And(new(big.Int).Rsh(w, uint(64*k)), mask).Uint64()
-			if word[i] != 0 && first == len(weights) {
+			if first == len(weights) && (k == 0 || word[i] != 0) {
 				first = i
 			}
 		}
@@ -70,22 +71,47 @@ type wide [10]uint64
 
 // eval returns Σ w_i·a_i, not reduced.
 func (f *form) eval(a []fr.Element) (w wide) {
-	var s sum
 	for k := range f.words {
-		n := len(f.words[k])
-		if n == 0 {
-			continue
+		if n := len(f.words[k]); n > 0 {
+			var s sum
+			addDot(&s, &a[len(a)-n], &f.words[k][0], n)
+			w.add(&s, k)
 		}
-		dot(&s, &a[len(a)-n], &f.words[k][0], n)
-		var c uint64
-		w[k], c = bits.Add64(w[k], s[0], 0)
-		w[k+1], c = bits.Add64(w[k+1], s[1], c)
-		w[k+2], c = bits.Add64(w[k+2], s[2], c)
-		w[k+3], c = bits.Add64(w[k+3], s[3], c)
-		w[k+4], c = bits.Add64(w[k+4], s[4], c)
-		w[k+5] = s[5] + c
 	}
 	return w
+}
+
+// addKnown adds to s the products of word k of the weights with known, the
+// values for all terms but the last; only the last nonzero of them are not 0.
+func (f *form) addKnown(s *sum, k int, known []fr.Element, nonzero int) {
+	word := f.words[k]
+	n := min(len(word)-1, nonzero)
+	if n > 0 {
+		addDot(s, &known[len(known)-n], &word[len(word)-1-n], n)
+	}
+}
+
+// addLast adds the last term to the sums that addKnown began and returns the
+// value of the form.
+func (f *form) addLast(parts *[formWords]sum, last *fr.Element) (w wide) {
+	for k, word := range f.words {
+		if len(word) > 0 {
+			addDot(&parts[k], last, &word[len(word)-1], 1)
+			w.add(&parts[k], k)
+		}
+	}
+	return w
+}
+
+// add adds 2^(64k)·s. The higher words of w must be zero.
+func (w *wide) add(s *sum, k int) {
+	var c uint64
+	w[k], c = bits.Add64(w[k], s[0], 0)
+	w[k+1], c = bits.Add64(w[k+1], s[1], c)
+	w[k+2], c = bits.Add64(w[k+2], s[2], c)
+	w[k+3], c = bits.Add64(w[k+3], s[3], c)
+	w[k+4], c = bits.Add64(w[k+4], s[4], c)
+	w[k+5] = s[5] + c
 }
 
 // reduce sets z to w·2^−320 mod r. It needs w < 2^320·2^254.

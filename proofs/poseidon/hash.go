@@ -71,7 +71,7 @@ func (p *Params) permute(s *state, trace []fr.Element) {
 			p.mix(s)
 		}
 	}
-	trace = p.partialRounds(s, c, trace)
+	trace = p.partialRounds(s, trace)
 	c = c[p.partial:]
 	for range halfRounds - 1 {
 		trace = p.fullRound(s, c, trace, false)
@@ -85,36 +85,40 @@ func (p *Params) permute(s *state, trace []fr.Element) {
 
 // fullRound applies the S-boxes of a full round and adds its constants. In the
 // first round the circuit allocates nothing for element 0, which is constant,
-// and no S-box inputs, which are the preimage plus a constant.
+// and no S-box inputs, which are the preimage plus a constant. It returns what
+// is left of trace.
+//
+// The three multiplications of an S-box depend on one another, those of
+// different elements do not: hence the order.
 func (p *Params) fullRound(s *state, c, trace []fr.Element, first bool) []fr.Element {
-	for i := range p.Width() {
-		switch {
-		case !first:
-			trace = sbox(&s[i], &c[i], trace)
-		case i == 0 || trace == nil:
-			sbox(&s[i], &c[i], nil)
-		default:
-			var full [4]fr.Element
-			sbox(&s[i], &c[i], full[:])
-			trace = trace[copy(trace, full[1:]):]
+	var v2, v4, v5 state
+	t := p.Width()
+	for i := range t {
+		v2[i].Square(&s[i])
+	}
+	for i := range t {
+		v4[i].Square(&v2[i])
+	}
+	for i := range t {
+		v5[i].Mul(&s[i], &v4[i])
+	}
+	for i := range t {
+		v5[i].Add(&v5[i], &c[i])
+	}
+	switch {
+	case trace == nil:
+	case first:
+		for i := 1; i < t; i++ {
+			trace[0], trace[1], trace[2] = v2[i], v4[i], v5[i]
+			trace = trace[3:]
+		}
+	default:
+		for i := range t {
+			trace[0], trace[1], trace[2], trace[3] = s[i], v2[i], v4[i], v5[i]
+			trace = trace[4:]
 		}
 	}
-	return trace
-}
-
-// sbox replaces v by v⁵ + k. It writes v, v², v⁴, v⁵+k to trace and returns
-// what is left of it, unless trace is nil.
-func sbox(v, k *fr.Element, trace []fr.Element) []fr.Element {
-	var v2, v4, v5 fr.Element
-	v2.Square(v)
-	v4.Square(&v2)
-	v5.Mul(v, &v4)
-	v5.Add(&v5, k)
-	if trace != nil {
-		trace[0], trace[1], trace[2], trace[3] = *v, v2, v4, v5
-		trace = trace[4:]
-	}
-	*v = v5
+	*s = v5
 	return trace
 }
 
@@ -132,7 +136,7 @@ func (p *Params) mix(s *state) {
 // mixOne sets z to element j of s·M. z may lie in s.
 func (p *Params) mixOne(z *fr.Element, s *state, j int) {
 	var acc sum
-	dot(&acc, &s[0], &p.hankel[j], p.Width())
+	addDot(&acc, &s[0], &p.hankel[j], p.Width())
 	acc.reduce(z)
 	z.Mul(z, &p.hankelScale)
 }
@@ -142,15 +146,14 @@ func (p *Params) mixOne(z *fr.Element, s *state, j int) {
 // the last output.
 const maxHistory = 2*maxArity + 2*maxPartial
 
-// partialRounds mixes s, applies the partial rounds with the constants c, and
-// records their S-boxes. See recurrence.
-func (p *Params) partialRounds(s *state, c, trace []fr.Element) []fr.Element {
+// partialRounds mixes s, applies the partial rounds and records their S-boxes.
+// See recurrence.
+func (p *Params) partialRounds(s *state, trace []fr.Element) []fr.Element {
 	var (
 		r       = p.rounds
 		k       = p.arity
 		history [maxHistory]fr.Element
 		initial state // y[0], then e_n
-		x       fr.Element
 	)
 	for j := range r.start {
 		w := r.start[j].eval(s[:k+1])
@@ -158,26 +161,36 @@ func (p *Params) partialRounds(s *state, c, trace []fr.Element) []fr.Element {
 	}
 	y := initial[0]
 	for n := range p.partial {
-		if n > 0 {
-			history[2*k-1+2*n] = y
+		var v2, v4 fr.Element
+		known := history[2*n:][:2*k] // the window of this round but x
+		x := &history[2*k+2*n]
+		var parts [formWords]sum
+		// The S-box is a chain of dependent multiplications; the sums over
+		// what is known already fill its gaps.
+		v2.Square(&y)
+		r.step.addKnown(&parts[0], 0, known, 2*n)
+		v4.Square(&v2)
+		r.step.addKnown(&parts[1], 1, known, 2*n)
+		x.Mul(&y, &v4)
+		r.step.addKnown(&parts[2], 2, known, 2*n)
+		x.Add(x, &r.single[n])
+		r.step.addKnown(&parts[3], 3, known, 2*n)
+		if trace != nil {
+			trace[0], trace[1], trace[2], trace[3] = y, v2, v4, *x
+			if n%2 == 1 {
+				trace[0].Neg(&y)
+				trace[3].Neg(x)
+			}
+			trace = trace[4:]
 		}
-		if n%2 == 1 {
-			y.Neg(&y)
-		}
-		x = y
-		trace = sbox(&x, &c[n], trace)
-		if n%2 == 1 {
-			x.Neg(&x)
-		}
-		history[2*k+2*n] = x
-		w := r.step.eval(history[2*n:][:2*k+1])
+		w := r.step.addLast(&parts, x)
 		w.reduce(&y)
 		y.Mul(&y, &r.scale)
 		if n < k {
 			y.Add(&y, &initial[n+1])
 		}
+		history[2*k+1+2*n] = y
 	}
-	history[2*k-1+2*p.partial] = y
 	s[0] = y
 	if r.odd {
 		s[0].Neg(&y)

@@ -38,6 +38,7 @@ type Params struct {
 	hankel         []uint64   // L/(t+k), k = 0…2t−2: row i+j of L·M, see mix
 	hankelScale    fr.Element // 2^64/L
 	rounds         *recurrence
+	lanes          *laneHasher // nil without a vector unit
 }
 
 // New generates the parameters for preimages of arity elements: 2, 4, 8 or 11.
@@ -54,7 +55,8 @@ func New(arity int) *Params {
 		p.hankel = append(p.hankel, new(big.Int).Quo(lcm, big.NewInt(int64(d))).Uint64())
 	}
 	p.hankelScale = rational{new(big.Int).Lsh(big.NewInt(1), 64), lcm}.element()
-	p.rounds = newRecurrence(p.mds, p.partial)
+	p.rounds = newRecurrence(p.mds, p.constants[t*(halfRounds+1):][:p.partial])
+	p.lanes = newLaneHasher(p)
 	return p
 }
 

@@ -2,6 +2,7 @@ package poseidon
 
 import (
 	"math/big"
+	"slices"
 
 	"github.com/consensys/gnark-crypto/ecc/bls12-381/fr"
 )
@@ -162,14 +163,20 @@ type recurrence struct {
 	start []form     // from the state before the rounds to y[0], e_0, …, e_{k−1}
 	end   []form     // from x[n−k], …, y[n] to state elements 1…k after the rounds
 	odd   bool       // whether the last y has an odd number
+
+	single []fr.Element // constants p[n], those of odd n negated
 }
 
-// newRecurrence derives the recurrence for the mixing matrix of width t.
-func newRecurrence(mds matrix, partial int) *recurrence {
+// newRecurrence derives the recurrence for the mixing matrix of width t
+// and constants of the partial rounds.
+func newRecurrence(mds matrix, constants []fr.Element) *recurrence {
 	t := len(mds)
 	k := t - 1
 	h := transferFunction(t)
-	r := &recurrence{odd: partial%2 == 1}
+	r := &recurrence{odd: len(constants)%2 == 1, single: slices.Clone(constants)}
+	for n := 1; n < len(constants); n += 2 {
+		r.single[n].Neg(&r.single[n])
+	}
 
 	denominator := big.NewInt(1)
 	for _, c := range append(h.n, h.p...) {
@@ -200,7 +207,7 @@ func newRecurrence(mds matrix, partial int) *recurrence {
 
 	initial := initialMap(mds, h)
 	r.start = startForms(mds, initial)
-	r.end = endForms(h, initial.inverse(), partial)
+	r.end = endForms(h, initial.inverse(), len(constants))
 	return r
 }
 

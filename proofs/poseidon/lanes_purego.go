@@ -1,0 +1,17 @@
+//go:build purego || !amd64
+
+package poseidon
+
+import "github.com/consensys/gnark-crypto/ecc/bls12-381/fr"
+
+// laneHasher does not exist without vector instructions.
+type laneHasher struct{}
+
+// laneWork is as empty as that.
+type laneWork struct{}
+
+func newLaneHasher(*Params) *laneHasher { return nil }
+
+func (*laneHasher) hash(work *laneWork, digests, nodes []fr.Element) {
+	panic("poseidon: no vector unit")
+}
