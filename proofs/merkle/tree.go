@@ -98,21 +98,26 @@ func (t *Tree) Assemble(challenge uint64, data [][]byte) (Proof, error) {
 	base, leaf := int(challenge/l.BaseLeaves()), challenge%l.BaseLeaves()
 	proof.Leaf = segment[leaf%uint64(len(segment))]
 
-	node := t.rebuild(&proof, segment, leaf)
-	var group [baseArity]fr.Element
+	// One group of nodes for each row from the top of the segment to below the
+	// base root; all are hashed at once and then compared with the next.
+	groups := make([]fr.Element, baseArity*len(plan))
+	copy(groups, t.rebuild(&proof, segment, leaf))
 	for i, r := range plan[1:] {
-		if err := t.decode(group[:], data[i+1], r); err != nil {
+		if err := t.decode(groups[baseArity*(i+1):][:baseArity], data[i+1], r); err != nil {
 			return Proof{}, err
 		}
-		k := l.Discard + 1 + i
-		index := int(leaf >> (arityBits * k) % baseArity)
-		if group[index] != node {
+	}
+	parents := make([]fr.Element, len(plan))
+	t.hasher.hashGroups(parents, groups)
+	for i, r := range plan[1:] {
+		group := groups[baseArity*(i+1):][:baseArity]
+		index := int(leaf >> (arityBits * (l.Discard + 1 + i)) % baseArity)
+		if group[index] != parents[i] {
 			return Proof{}, t.mismatch(base, r.Offset+int64(NodeSize*index))
 		}
-		proof.Path = append(proof.Path, Level{without(group[:], index), index})
-		node = t.hasher.Hash(group[:])
+		proof.Path = append(proof.Path, Level{without(group, index), index})
 	}
-	if node != t.roots[base] {
+	if parents[len(parents)-1] != t.roots[base] {
 		return Proof{}, t.mismatch(base, l.FileSize()-NodeSize)
 	}
 	t.joinLevels(&proof, base)
@@ -120,16 +125,18 @@ func (t *Tree) Assemble(challenge uint64, data [][]byte) (Proof, error) {
 }
 
 // rebuild appends the levels below the file's lowest row to the path, hashing a
-// segment of the replica up to its root, which it returns. It overwrites
-// segment.
-func (t *Tree) rebuild(proof *Proof, segment []fr.Element, leaf uint64) fr.Element {
-	for k := range t.layout.Discard + 1 {
+// segment of the replica up to the 8 children of its root, which it returns. It
+// overwrites segment.
+func (t *Tree) rebuild(proof *Proof, segment []fr.Element, leaf uint64) []fr.Element {
+	for k := 0; ; k++ {
 		at := int(leaf >> (arityBits * k) % uint64(len(segment)))
 		start := at - at%baseArity
 		proof.Path = append(proof.Path, Level{without(segment[start:start+baseArity], at%baseArity), at % baseArity})
+		if len(segment) == baseArity {
+			return segment
+		}
 		segment = t.hasher.climb(segment, 1)
 	}
-	return segment[0]
 }
 
 // joinLevels appends the sub and top layers to the path.
