@@ -89,7 +89,7 @@ func (a *app) postProve() *cli.Command {
 			&cli.StringFlag{Name: "numbers", Usage: "only these sectors of the list, e.g. 1,2; default: all"},
 			&cli.StringFlag{Name: "miner", Required: true, Usage: "e.g. 1008 or t01008"},
 			&cli.StringFlag{Name: "randomness", Required: true, Usage: "32 bytes in hex"},
-			&cli.StringFlag{Name: "api", Value: "1.2", Usage: "1.0, 1.1 or 1.2: how challenges are drawn"},
+			&cli.StringFlag{Name: "api", Usage: "1.0, 1.1 or 1.2: how challenges are drawn; default: 1.2 for window, 1.0 for winning"},
 			&cli.StringFlag{Name: "out", Required: true, Usage: "file to write"},
 		),
 		Action: a.prove,
@@ -144,9 +144,14 @@ func statementFromFlags(cmd *cli.Command) (statement *post.Statement, set []uint
 	if err != nil {
 		return nil, nil, err
 	}
-	version, err := post.ParseAPIVersion(cmd.String("api"))
-	if err != nil {
-		return nil, nil, err
+	version := post.V1_2_0
+	if kind == post.Winning {
+		version = post.V1_0_0
+	}
+	if api := cmd.String("api"); api != "" {
+		if version, err = post.ParseAPIVersion(api); err != nil {
+			return nil, nil, err
+		}
 	}
 	list, err := sectorfile.ReadList(cmd.String("list"))
 	if err != nil {
