@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -248,7 +249,9 @@ func TestMissingSectors(t *testing.T) {
 			s.missedBy[window{0, 2}] = true
 			s.start()
 			s.until(110)
+			s.ledger.inner.Lock()
 			reason := s.ledger.runs[ledger.RunKey{Miner: 1008, Deadline: 2}].Ended.Reason
+			s.ledger.inner.Unlock()
 			if !strings.Contains(reason, "partitions 1") || !strings.Contains(reason, "no sealed file") {
 				t.Errorf("reason %q", reason)
 			}
@@ -414,13 +417,13 @@ func TestOldRunsAreForgotten(t *testing.T) {
 		s.adjust = func(cfg *Config) { cfg.Keep = 5 * time.Hour }
 		s.start()
 		s.until(60)
-		if n := len(s.ledger.runs); n != 3 {
+		if n := s.ledger.size(); n != 3 {
 			t.Errorf("%d runs are in the ledger", n)
 		}
 		s.noLedger = true
 		time.Sleep(pruneEvery)
 		s.tick()
-		if n := len(s.ledger.runs); n != 0 {
+		if n := s.ledger.size(); n != 0 {
 			t.Errorf("%d runs are kept", n)
 		}
 	})
@@ -553,9 +556,15 @@ func TestRandomTrouble(t *testing.T) {
 				r := rand.New(rand.NewPCG(seed, 7))
 				s.sloppy, s.reopened = true, true
 				s.conf.Parallel = r.IntN(2) == 0
+				var mu sync.Mutex
+				draw := func(n int) int {
+					mu.Lock()
+					defer mu.Unlock()
+					return r.IntN(n)
+				}
 				trouble := func(string, int) (bool, error) {
-					if r.IntN(8) == 0 {
-						return r.IntN(2) == 0, errInjected
+					if draw(8) == 0 {
+						return draw(2) == 0, errInjected
 					}
 					return true, nil
 				}
@@ -566,13 +575,13 @@ func TestRandomTrouble(t *testing.T) {
 				s.start()
 				for s.chain.head().Height < 400 && !t.Failed() {
 					s.tick()
-					switch r.IntN(25) {
+					switch draw(25) {
 					case 0:
 						s.kill()
 						s.tick()
 						s.start()
 					case 1:
-						s.reorg(max(s.chain.head().Height-abi.ChainEpoch(r.IntN(4)), s.began+1))
+						s.reorg(max(s.chain.head().Height-abi.ChainEpoch(draw(4)), s.began+1))
 					}
 				}
 			})

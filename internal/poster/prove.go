@@ -128,6 +128,10 @@ func (m *miner) chainSectors(ctx context.Context, want []uint64) ([]Sector, erro
 	if err != nil {
 		return nil, fmt.Errorf("read the head: %w", err)
 	}
+	miner, err := m.cfg.Chain.StateMinerInfo(call, m.addr, head.Key())
+	if err != nil {
+		return nil, fmt.Errorf("read the miner's info: %w", err)
+	}
 	set := bitfield.NewFromSet(want)
 	infos, err := m.cfg.Chain.StateMinerSectors(call, m.addr, &set, head.Key())
 	if err != nil {
@@ -142,7 +146,7 @@ func (m *miner) chainSectors(ctx context.Context, want []uint64) ([]Sector, erro
 		if err != nil {
 			return nil, fmt.Errorf("sector %d: its commitment %s: %w", info.SectorNumber, info.SealedCID, err)
 		}
-		s := Sector{Number: uint64(info.SectorNumber), SealProof: info.SealProof, Updated: info.SectorKeyCID != nil}
+		s := Sector{Number: uint64(info.SectorNumber), Size: uint64(miner.SectorSize), SealProof: info.SealProof, Updated: info.SectorKeyCID != nil}
 		copy(s.CommR[:], commR)
 		out = append(out, s)
 	}

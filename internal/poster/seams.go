@@ -67,6 +67,7 @@ type SectorChecker interface {
 // Sector is a sector as the chain knows it.
 type Sector struct {
 	Number    uint64
+	Size      uint64 // bytes, as the miner's info tells
 	SealProof abi.RegisteredSealProof
 	CommR     task.Hash32
 	Updated   bool // a snap sector, whose files are under update/ and update-cache/

@@ -79,12 +79,12 @@ type simChain struct {
 	miner abi.ActorID
 
 	mu     sync.Mutex
-	heads  []*lotus.TipSet // by position; heights may jump
-	states []*simState     // after each
-	fork   int             // changes with each reorg, and the tickets with it
-	salt   byte            // changes the beacon
-	pool   []*simMessage   // handed over, in order
-	fail   func(method string) error
+	heads  []*lotus.TipSet           // by position; heights may jump
+	states []*simState               // after each
+	fork   int                       // changes with each reorg, and the tickets with it
+	salt   byte                      // changes the beacon
+	pool   []*simMessage             // handed over, in order
+	fail   func(method string) error // called under mu
 }
 
 // simMessage is a message in the pool, executed as soon as a tipset is made.
@@ -331,10 +331,9 @@ func (c *simChain) ask(ctx context.Context, method string) error {
 		return ctx.Err()
 	}
 	c.mu.Lock()
-	fail := c.fail
-	c.mu.Unlock()
-	if fail != nil {
-		return fail(method)
+	defer c.mu.Unlock()
+	if c.fail != nil {
+		return c.fail(method)
 	}
 	return nil
 }
@@ -348,7 +347,7 @@ func (c *simChain) StateNetworkVersion(ctx context.Context, _ lotus.TipSetKey) (
 }
 
 func (c *simChain) StateMinerInfo(ctx context.Context, _ address.Address, _ lotus.TipSetKey) (*lotus.MinerInfo, error) {
-	return &lotus.MinerInfo{WindowPoStProofType: simProof, WindowPoStPartitionSectors: simSectors}, c.ask(ctx, "StateMinerInfo")
+	return &lotus.MinerInfo{WindowPoStProofType: simProof, WindowPoStPartitionSectors: simSectors, SectorSize: 2048}, c.ask(ctx, "StateMinerInfo")
 }
 
 func (c *simChain) StateMinerProvingDeadline(ctx context.Context, _ address.Address, tsk lotus.TipSetKey) (*dline.Info, error) {

@@ -196,6 +196,9 @@ func (c *simChecker) CheckSectors(ctx context.Context, miner abi.ActorID, sector
 	defer c.inner.Unlock()
 	r := CheckResult{Good: map[uint64]Files{}, Bad: map[uint64]error{}}
 	for _, s := range sectors {
+		if s.Size != 2048 || s.CommR != simCommR(s.Number) {
+			return CheckResult{}, fmt.Errorf("asked for %+v", s)
+		}
 		if c.missing[s.Number] {
 			r.Bad[s.Number] = errors.New("no sealed file")
 		} else {
@@ -338,6 +341,13 @@ func (l *memLedger) Prune(ctx context.Context, before time.Time) (n int, err err
 		return nil
 	})
 	return n, err
+}
+
+// size is the number of runs.
+func (l *memLedger) size() int {
+	l.inner.Lock()
+	defer l.inner.Unlock()
+	return len(l.runs)
 }
 
 func (l *memLedger) Check(ctx context.Context) error { return ctx.Err() }
