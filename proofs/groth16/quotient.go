@@ -4,7 +4,6 @@ import (
 	"fmt"
 
 	"github.com/consensys/gnark-crypto/ecc/bls12-381/fr"
-	"github.com/consensys/gnark-crypto/ecc/bls12-381/fr/fft"
 )
 
 // quotient returns the coefficients h_0…h_{m−2} of h = (a·b − c)/(X^m − 1), and
@@ -19,7 +18,7 @@ import (
 // satisfied system gives bit for bit the coefficients of spec 7.2.
 func (p *prover) quotient() (h, inputs []fr.Element, err error) {
 	m := p.layout.domain()
-	domain := fft.NewDomain(uint64(m), fft.WithShift(rootOfMinusOne(m)))
+	t := newTransform(m)
 	a, b := make([]fr.Element, m), make([]fr.Element, m)
 	inputs = make([]fr.Element, p.layout.allInputs())
 	inputs[0].SetOne()
@@ -27,66 +26,43 @@ func (p *prover) quotient() (h, inputs []fr.Element, err error) {
 	if err := p.fillRows(a, b, inputs); err != nil {
 		return nil, nil, err
 	}
-	tasks := fft.WithNbTasks(p.pool.workers)
 	for _, v := range [][]fr.Element{a, b} {
-		if err := p.transforms(
-			func() { domain.FFTInverse(v, fft.DIF, tasks) },
-			func() { domain.FFT(v, fft.DIT, fft.OnCoset(), tasks) },
-		); err != nil {
+		if err := t.toCoset(p.pool, v); err != nil {
 			return nil, nil, err
 		}
 	}
 	if err := p.pool.spans(m, rowPiece, func(from, to int) error {
 		va := fr.Vector(a[from:to])
 		va.Mul(va, b[from:to])
+		clear(b[from:to])
 		return nil
 	}); err != nil {
 		return nil, nil, err
 	}
-	if err := p.transforms(func() { domain.FFTInverse(a, fft.DIF, fft.OnCoset(), tasks) }); err != nil {
+	if err := t.fromCoset(p.pool, a); err != nil {
 		return nil, nil, err
 	}
-	clear(b)
 	if err := p.fillProducts(b); err != nil {
 		return nil, nil, err
 	}
-	if err := p.transforms(func() { domain.FFTInverse(b, fft.DIF, tasks) }); err != nil {
+	if err := t.interpolate(p.pool, b); err != nil {
 		return nil, nil, err
 	}
 	var half fr.Element
 	half.SetUint64(2)
 	half.Inverse(&half)
 	if err := p.pool.spans(m, rowPiece, func(from, to int) error {
-		va, vb := fr.Vector(a[from:to]), fr.Vector(b[from:to])
-		va.Sub(vb, va)
+		va := fr.Vector(a[from:to])
+		va.Sub(fr.Vector(b[from:to]), va)
 		va.ScalarMul(va, &half)
 		return nil
 	}); err != nil {
 		return nil, nil, err
 	}
-	fft.BitReverse(a)
+	if err := t.permute(p.pool, a); err != nil {
+		return nil, nil, err
+	}
 	return a[:m-1], inputs, nil
-}
-
-// rootOfMinusOne returns g with g^m = −1: the primitive 2m-th root of unity
-// whose square generates the domain.
-func rootOfMinusOne(m int) fr.Element {
-	g, err := fft.Generator(uint64(2 * m))
-	if err != nil {
-		panic(fmt.Sprintf("groth16: no domain of %d points: %v", m, err))
-	}
-	return g
-}
-
-// transforms runs FFTs one after the other and looks at cancellation between.
-func (p *prover) transforms(steps ...func()) error {
-	for _, step := range steps {
-		if p.pool.canceled() {
-			return ErrCanceled
-		}
-		step()
-	}
-	return nil
 }
 
 // fillRows writes the values of all A and B rows, the input rows of spec 7.1

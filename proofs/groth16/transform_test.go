@@ -1,0 +1,82 @@
+package groth16
+
+import (
+	"slices"
+	"testing"
+
+	"github.com/consensys/gnark-crypto/ecc/bls12-381/fr"
+	"github.com/consensys/gnark-crypto/ecc/bls12-381/fr/fft"
+)
+
+// TestTransform compares with gnark-crypto's FFT, for sizes with no, one and
+// two column levels.
+func TestTransform(t *testing.T) {
+	for _, m := range []int{2, 4, 16, 1 << 10, 1 << leafLog, 1 << (leafLog + 1), 1 << (leafLog + 4), 1 << (leafLog + levelLog + 1)} {
+		g, err := fft.Generator(uint64(2 * m))
+		if err != nil {
+			t.Fatal(err)
+		}
+		domain := fft.NewDomain(uint64(m), fft.WithShift(g))
+		values := make([]fr.Element, m)
+		for i := range values {
+			values[i] = fr.NewElement(uint64(i*i + 7))
+			values[i].Square(&values[i])
+		}
+		plan, p := newTransform(m), newPool(2, nil)
+		check := func(name string, got, want []fr.Element) {
+			t.Helper()
+			if !slices.Equal(got, want) {
+				t.Errorf("%d points: %s differs", m, name)
+			}
+		}
+
+		got, want := slices.Clone(values), slices.Clone(values)
+		if err := plan.interpolate(p, got); err != nil {
+			t.Fatal(err)
+		}
+		domain.FFTInverse(want, fft.DIF)
+		check("interpolate", got, want)
+		if err := plan.permute(p, got); err != nil {
+			t.Fatal(err)
+		}
+		fft.BitReverse(want)
+		check("permute", got, want)
+
+		got, want = slices.Clone(values), slices.Clone(values)
+		if err := plan.toCoset(p, got); err != nil {
+			t.Fatal(err)
+		}
+		domain.FFTInverse(want, fft.DIF)
+		domain.FFT(want, fft.DIT, fft.OnCoset())
+		check("toCoset", got, want)
+
+		got, want = slices.Clone(values), slices.Clone(values)
+		if err := plan.fromCoset(p, got); err != nil {
+			t.Fatal(err)
+		}
+		domain.FFTInverse(want, fft.DIF, fft.OnCoset())
+		check("fromCoset", got, want)
+	}
+}
+
+func BenchmarkToCoset(b *testing.B) {
+	const m = 1 << 19
+	plan, a := newTransform(m), make([]fr.Element, m)
+	for i := range a {
+		a[i].MustSetRandom()
+	}
+	b.Run("ours", func(b *testing.B) {
+		for b.Loop() {
+			if err := plan.toCoset(newPool(1, nil), a); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
+	b.Run("gnark-crypto", func(b *testing.B) {
+		domain := fft.NewDomain(m)
+		for b.Loop() {
+			domain.FFTInverse(a, fft.DIF, fft.WithNbTasks(1))
+			domain.FFT(a, fft.DIT, fft.OnCoset(), fft.WithNbTasks(1))
+		}
+	})
+}
