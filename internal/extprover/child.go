@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"os"
 	"os/exec"
@@ -77,7 +76,7 @@ func (c *child) runOnce(ctx context.Context) (ready time.Duration, err error) {
 
 	stderrDone, stdoutDone := make(chan struct{}), make(chan struct{})
 	isReady := make(chan struct{})
-	go func() { defer close(stderrDone); logStderr(log, p.stderr) }()
+	go func() { defer close(stderrDone); passStderr(log, p.stderr) }()
 	go func() { defer close(stdoutDone); c.readStdout(log, p, isReady) }()
 	go p.writeStdin()
 
@@ -207,23 +206,6 @@ func (c *child) withdrawn(r *pending) {
 			p.declareHung(fmt.Errorf("it has not answered the withdrawn request %d for %s", r.id, c.cfg.AbandonTimeout))
 		}
 	})
-}
-
-// logStderr passes each line of a child's stderr to the log.
-func logStderr(log *slog.Logger, stderr io.Reader) {
-	const longest = 16 << 10
-	lines := newLineReader(stderr, longest)
-	for {
-		line, err := lines.next()
-		switch {
-		case errors.Is(err, errLongLine):
-			log.Info("stderr: a line of more than 16 KiB left out")
-		case err != nil:
-			return
-		case len(line) > 0:
-			log.Info("stderr: " + string(line))
-		}
-	}
 }
 
 // environment is the host's own with the processor's settings on top.
