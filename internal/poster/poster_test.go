@@ -199,6 +199,108 @@ func TestKilledAfterPushWasApplied(t *testing.T) {
 	})
 }
 
+// TestPushIsNeverAnswered holds both halves over the whole window: the outcome
+// is what the chain says.
+func TestPushIsNeverAnswered(t *testing.T) {
+	for _, apply := range []bool{false, true} {
+		for _, killed := range []bool{false, true} {
+			t.Run(fmt.Sprintf("apply=%v,killed=%v", apply, killed), func(t *testing.T) {
+				simulate(t, oneDeadline(1), func(s *sim) {
+					s.missedBy[window{0, 2}] = !apply
+					s.sender.set(func(op string, _ int) (bool, error) {
+						if op == "push" {
+							return apply, errInjected
+						}
+						return true, nil
+					})
+					s.chain.mu.Lock() // the chain must not show it either before the end
+					s.chain.hold = true
+					s.chain.mu.Unlock()
+					s.start()
+					s.until(57)
+					if killed {
+						s.kill()
+					}
+					s.chain.mu.Lock()
+					s.chain.hold = false
+					s.chain.mu.Unlock()
+					s.until(75)
+					if killed {
+						s.start()
+					}
+					s.until(125)
+					if n := s.sent("wdpost"); n > 1 {
+						t.Errorf("%d messages", n)
+					}
+				})
+			})
+		}
+	}
+}
+
+// TestAnotherProcessProves lets a message that is not ours prove some of the
+// partitions before ours are sent.
+func TestAnotherProcessProves(t *testing.T) {
+	for _, tt := range []struct {
+		name     string
+		theirs   []uint64
+		sent     int
+		messages string
+	}{
+		{"a whole message", []uint64{0, 1, 2}, 1, "-3-1"},
+		{"part of a message", []uint64{1}, 2, "-0,2-1"},
+		{"everything", []uint64{0, 1, 2, 3}, 0, ""},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			simulate(t, oneDeadline(4), func(s *sim) {
+				s.start()
+				s.until(41)
+				s.chain.mu.Lock()
+				for i, group := range [][]uint64{tt.theirs[:min(3, len(tt.theirs))], tt.theirs[min(3, len(tt.theirs)):]} {
+					if len(group) > 0 {
+						s.chain.pool = append(s.chain.pool, s.foreign(fmt.Sprint("theirs ", i), group))
+					}
+				}
+				s.foreignIDs = "theirs"
+				s.chain.mu.Unlock()
+				s.until(110)
+				if n := s.sent("wdpost"); n != tt.sent {
+					t.Errorf("%d messages, want %d", n, tt.sent)
+				}
+				if tt.messages != "" && s.log.count(tt.messages) == 0 {
+					t.Errorf("no message %s", tt.messages)
+				}
+			})
+		})
+	}
+}
+
+func TestMailboxKeepsTheLowestRevert(t *testing.T) {
+	head := func(height, reverted abi.ChainEpoch) Head {
+		return Head{TipSet: &lotus.TipSet{Height: height}, RevertedFrom: reverted}
+	}
+	b := newMailbox()
+	b.put(head(10, 0))
+	b.put(head(11, 9))
+	b.put(head(12, 0))
+	b.put(head(12, 11))
+	if h, ok := b.take(); !ok || h.TipSet.Height != 12 || h.RevertedFrom != 9 {
+		t.Errorf("took %+v, %v", h, ok)
+	}
+	if _, ok := b.take(); ok {
+		t.Error("took twice")
+	}
+	b.put(head(13, 0))
+	b.putBack(head(12, 8))
+	if h, ok := b.take(); !ok || h.TipSet.Height != 13 || h.RevertedFrom != 8 {
+		t.Errorf("took %+v, %v", h, ok)
+	}
+	b.putBack(head(12, 8))
+	if h, ok := b.take(); !ok || h.TipSet.Height != 12 || h.RevertedFrom != 8 {
+		t.Errorf("took %+v, %v", h, ok)
+	}
+}
+
 // TestAwayAcrossClose is away from before the close of a window till after it.
 func TestAwayAcrossClose(t *testing.T) {
 	for _, tt := range []struct {
@@ -535,9 +637,39 @@ func TestRecoveries(t *testing.T) {
 			s.chain.mu.Lock()
 			s.chain.pool[0].outcome = 7
 			s.chain.mu.Unlock()
-			s.until(140)
-			if n := s.sent("recover"); n != 2 {
+			s.until(32)
+			if n := s.sent("recover-1008-0-3"); n != 2 {
 				t.Errorf("%d declarations, want the failed one and another", n)
+			}
+			s.until(140)
+			if got := s.chain.state().parts[3]; len(got[0].faulty)+len(got[1].faulty) > 0 {
+				t.Errorf("partitions %+v", got)
+			}
+		})
+	})
+	t.Run("not twice over a restart", func(t *testing.T) {
+		simulate(t, map[uint64][][]uint64{3: sectorsOf(0, 1)}, func(s *sim) {
+			s.chain.states[0].parts[3][0].faulty = []uint64{0, 1}
+			s.chain.hold = true
+			s.checker.lose(map[uint64]bool{1: true})
+			s.start() // declares sector 0, which waits in the pool
+			s.kill()
+			s.checker.lose(nil)
+			s.start() // declares sector 1 only
+			s.until(25)
+			s.ledger.inner.Lock()
+			for _, m := range s.ledger.messages {
+				if len(m.Sectors) != 1 {
+					t.Errorf("message %s declares %v", m.ID, m.Sectors)
+				}
+			}
+			s.ledger.inner.Unlock()
+			s.chain.mu.Lock()
+			s.chain.hold = false
+			s.chain.mu.Unlock()
+			s.until(140)
+			if got := s.chain.state().parts[3]; len(got[0].faulty) > 0 {
+				t.Errorf("partitions %+v", got)
 			}
 		})
 	})

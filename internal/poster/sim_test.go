@@ -11,6 +11,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/filecoin-project/go-address"
 	"github.com/filecoin-project/go-state-types/abi"
 	"github.com/filecoin-project/go-state-types/dline"
 
@@ -41,10 +42,11 @@ type sim struct {
 	stop   func()
 	began  abi.ChainEpoch
 	// expected relaxes the checker, where a test breaks what it holds.
-	missedBy map[window]bool // windows that the chain shows as missed
-	sloppy   bool            // messages may fail on the chain
-	reopened bool            // runs may end more than once
-	noLedger bool            // the ledger is not to be trusted
+	missedBy   map[window]bool // windows that the chain shows as missed
+	sloppy     bool            // messages may fail on the chain
+	reopened   bool            // runs may end more than once
+	noLedger   bool            // the ledger is not to be trusted
+	foreignIDs string          // how the ids of another's messages begin
 }
 
 // logBuffer keeps the log of the poster.
@@ -185,7 +187,8 @@ func (s *sim) checkMessages(state *simState) {
 	s.ledger.inner.Lock()
 	defer s.ledger.inner.Unlock()
 	for _, m := range pool {
-		if _, ok := s.ledger.messages[m.id]; !ok && s.ledger.fault == nil {
+		ours := s.foreignIDs == "" || !strings.HasPrefix(m.id, s.foreignIDs)
+		if _, ok := s.ledger.messages[m.id]; !ok && ours && s.ledger.fault == nil {
 			s.t.Errorf("message %s is not in the ledger", m.id)
 		}
 	}
@@ -250,4 +253,29 @@ func sectorsOf(first uint64, partitions int) [][]uint64 {
 		first += 2
 	}
 	return out
+}
+
+// foreign is another process's proof of partitions of deadline 2. The caller
+// holds the chain's lock.
+func (s *sim) foreign(id string, partitions []uint64) *simMessage {
+	s.t.Helper()
+	c := s.chain
+	head := c.heads[c.last()].Height
+	di := c.info(head)
+	seed, err := maskSeed(c.beacon(di.Challenge))
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	sub := submission{Deadline: di.Index, ProofType: simProof, CommitEpoch: di.Challenge, CommitRand: c.ticket(di.Challenge)}
+	var sectors []uint64
+	for _, i := range partitions {
+		sectors = union(sectors, c.states[c.last()].parts[di.Index][i].toProve())
+		sub.Partitions = append(sub.Partitions, submittedPartition{Index: i})
+	}
+	sub.Proof = simProve(seed, sectors)
+	params, err := sub.encode()
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return &simMessage{id: id, pushed: head, msg: newMessage(address.Undef, address.Undef, methodSubmit, params)}
 }

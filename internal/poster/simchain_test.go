@@ -84,6 +84,7 @@ type simChain struct {
 	fork   int                       // changes with each reorg, and the tickets with it
 	salt   byte                      // changes the beacon
 	pool   []*simMessage             // handed over, in order
+	hold   bool                      // no message gets into a tipset
 	fail   func(method string) error // called under mu
 }
 
@@ -156,7 +157,7 @@ func (c *simChain) grow(nulls abi.ChainEpoch) *lotus.TipSet {
 	}
 	ts := c.tipset(epoch)
 	for _, m := range c.pool {
-		if _, done := s.executed[m.id]; done || m.held || epoch <= m.pushed {
+		if _, done := s.executed[m.id]; done || m.held || c.hold || epoch <= m.pushed {
 			continue
 		}
 		code := m.outcome

@@ -102,6 +102,9 @@ func (s *simSender) Find(ctx context.Context, h Handle) (MessageOutcome, error) 
 }
 
 func (s *simSender) Wait(ctx context.Context, h Handle, confidence uint64) (MessageOutcome, error) {
+	if h.CID == "" {
+		return MessageOutcome{}, errors.New("a message without a CID cannot be waited for")
+	}
 	for {
 		if _, err := s.ask("wait"); err != nil {
 			return MessageOutcome{}, err
