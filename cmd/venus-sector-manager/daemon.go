@@ -39,10 +39,11 @@ type daemon struct {
 	log  *slog.Logger
 	keys prover.KeyConfig
 
-	node    *chain.Node
-	guard   *sector.Guard
-	locator *sector.Locator
-	host    *extprover.Host // nil without --ext-prover
+	node     *chain.Node
+	guard    *sector.Guard
+	locator  *sector.Locator
+	presence *sector.Presence
+	host     *extprover.Host // nil without --ext-prover
 
 	joined atomic.Pointer[joined]
 }
@@ -128,9 +129,6 @@ func newNode(cfg config.Manager, log *slog.Logger) (*chain.Node, error) {
 	})
 }
 
-// storePatience is how long the start waits for stores that do not answer.
-const storePatience = 10 * time.Second
-
 // openStores holds the configured stores against the index and looks whether
 // they are there.
 func (d *daemon) openStores(ctx context.Context) error {
@@ -149,9 +147,8 @@ func (d *daemon) openStores(ctx context.Context) error {
 	if d.locator, err = sector.NewLocator(sector.OpenIndex(d.opts.home), stores, d.log); err != nil {
 		return err
 	}
-	ctx, cancel := context.WithTimeout(ctx, storePatience)
-	defer cancel()
-	return sector.CheckStores(ctx, d.guard, stores, d.log)
+	d.presence = sector.NewPresence(stores, d.log)
+	return d.presence.Look(ctx)
 }
 
 // run serves the pages and works, until ctx ends.
@@ -159,6 +156,7 @@ func (d *daemon) run(ctx context.Context, lis net.Listener) error {
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { return run.ServeHTTP(ctx, lis, d.pages()) })
 	group.Go(func() error { return d.node.Run(ctx) })
+	group.Go(func() error { d.presence.Run(ctx, time.Minute); return nil })
 	group.Go(func() error { return d.work(ctx) })
 	err := group.Wait()
 	d.node.Close()

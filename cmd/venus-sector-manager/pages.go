@@ -71,6 +71,7 @@ func (d *daemon) health(ctx context.Context) error {
 			errs = append(errs, errors.New("no external processor is ready"))
 		}
 	}
+	errs = append(errs, d.presence.Missing())
 	for _, s := range d.guard.Health() {
 		if s.SetAside {
 			errs = append(errs, fmt.Errorf("store %s is set aside: %d reads hang, %d failed in a row", s.Store, s.Stuck, s.Failures))
