@@ -77,6 +77,9 @@ func NewClient(cfg ClientConfig) (*Client, error) {
 		if err != nil {
 			return nil, fmt.Errorf("address of the master %q: %w; write host:port", a, err)
 		}
+		if cfg.TLS != nil && cfg.TLS.ServerName != "" {
+			host = cfg.TLS.ServerName
+		}
 		state.Addresses = append(state.Addresses, resolver.Address{Addr: a, ServerName: host})
 	}
 	addresses.InitialState(state)
