@@ -98,16 +98,11 @@ type Config struct {
 	// CallTimeout bounds one group of questions to the node, the sector
 	// checker or the sender; 0 means one minute.
 	CallTimeout time.Duration
-	// Keep is how long the ledger keeps runs that ended; 0 means 60 days.
-	Keep time.Duration
 }
 
 func (c Config) withDefaults() Config {
 	if c.CallTimeout == 0 {
 		c.CallTimeout = time.Minute
-	}
-	if c.Keep == 0 {
-		c.Keep = 60 * 24 * time.Hour
 	}
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)

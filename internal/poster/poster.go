@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"sync"
-	"time"
 
 	"github.com/filecoin-project/go-address"
 	"github.com/filecoin-project/go-state-types/abi"
@@ -41,24 +40,8 @@ func (p *Poster) Run(ctx context.Context) error {
 	for _, m := range p.miners {
 		wg.Go(func() { m.run(ctx) })
 	}
-	wg.Go(func() { p.prune(ctx) })
 	wg.Wait()
 	return nil
-}
-
-// pruneEvery is how often the ledger is relieved of old runs.
-const pruneEvery = 6 * time.Hour
-
-func (p *Poster) prune(ctx context.Context) {
-	for sleep(ctx, pruneEvery) {
-		n, err := p.cfg.Ledger.Prune(ctx, time.Now().Add(-p.cfg.Keep))
-		switch {
-		case err != nil:
-			p.cfg.Log.Warn("old runs were not removed from the ledger", "error", err)
-		case n > 0:
-			p.cfg.Log.Debug("old runs were removed from the ledger", "runs", n)
-		}
-	}
 }
 
 // OnHead takes in a move of the head. It never blocks: moves that come faster

@@ -232,6 +232,9 @@ func TestPushIsNeverAnswered(t *testing.T) {
 					if n := s.sent("wdpost"); n > 1 {
 						t.Errorf("%d messages", n)
 					}
+					if n := s.log.count("never handed over"); !apply && n == 0 {
+						t.Error("the log does not tell that nothing was handed over")
+					}
 				})
 			})
 		}
@@ -510,23 +513,6 @@ func TestAMinerThatHangsCostsOnlyItself(t *testing.T) {
 		s.until(110)
 		if st := s.poster.Status(); len(st) != 2 || st[0].Open != nil || st[1].Head != 110 {
 			t.Errorf("status %+v", st)
-		}
-	})
-}
-
-func TestOldRunsAreForgotten(t *testing.T) {
-	simulate(t, oneDeadline(1), func(s *sim) {
-		s.adjust = func(cfg *Config) { cfg.Keep = 5 * time.Hour }
-		s.start()
-		s.until(60)
-		if n := s.ledger.size(); n != 3 {
-			t.Errorf("%d runs are in the ledger", n)
-		}
-		s.noLedger = true
-		time.Sleep(pruneEvery)
-		s.tick()
-		if n := s.ledger.size(); n != 0 {
-			t.Errorf("%d runs are kept", n)
 		}
 	})
 }

@@ -49,11 +49,7 @@ func leftOver(row ledger.Run, past past) deadline.Resumed {
 	last, _ := past.lastMessages()
 	open := slices.Clone(row.Partitions)
 	for name, msg := range last {
-		stage := stageOf(msg)
-		if stage == deadline.Submitting {
-			stage = deadline.Sent // it is asked for by its id
-		}
-		ev.Batches = append(ev.Batches, deadline.PlannedBatch{ID: deadline.BatchID(name), Stage: stage, Attempt: msg.Attempt})
+		ev.Batches = append(ev.Batches, deadline.PlannedBatch{ID: deadline.BatchID(name), Stage: stageOf(msg), Attempt: msg.Attempt})
 		open = slices.DeleteFunc(open, func(n uint64) bool { return slices.Contains(msg.Partitions, n) })
 	}
 	switch {

@@ -74,7 +74,7 @@ func (b *bundle) must(err error) {
 func equal[T any](t *testing.T, what string, got, want T) {
 	t.Helper()
 	if !reflect.DeepEqual(got, want) {
-		t.Errorf("%s:\n got %+v\nwant %+v", what, got, want)
+		t.Errorf("%s:\n got %#v\nwant %#v", what, got, want)
 	}
 }
 

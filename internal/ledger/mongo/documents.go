@@ -20,7 +20,7 @@ type keyDoc struct {
 	Deadline    int64  `bson:"deadline"`
 }
 
-func (d keyDoc) key() ledger.RunKey {
+func (d keyDoc) runKey() ledger.RunKey {
 	return ledger.RunKey{Miner: uint64(d.Miner), PeriodStart: d.PeriodStart, Deadline: uint64(d.Deadline)}
 }
 
@@ -31,7 +31,7 @@ func withKey(k ledger.RunKey, fields bson.M) bson.M {
 }
 
 type runDoc struct {
-	keyDoc     `bson:",inline"`
+	Key        keyDoc  `bson:",inline"`
 	Open       int64   `bson:"open"`
 	Close      int64   `bson:"close"`
 	ClosesAt   int64   `bson:"closes_at"`
@@ -86,7 +86,7 @@ func (l *Ledger) Runs(ctx context.Context, q ledger.RunQuery) ([]ledger.Run, err
 	}
 	var out []ledger.Run
 	for _, d := range docs {
-		r := ledger.Run{RunKey: d.key(), Open: d.Open, Close: d.Close, ClosesAt: moment(d.ClosesAt), StartedAt: moment(d.StartedAt)}
+		r := ledger.Run{RunKey: d.Key.runKey(), Open: d.Open, Close: d.Close, ClosesAt: moment(d.ClosesAt), StartedAt: moment(d.StartedAt)}
 		var err error
 		if r.Partitions, err = ledger.ParsePartitions(d.Partitions); err != nil {
 			return nil, l.explain("list runs", err)
@@ -100,7 +100,7 @@ func (l *Ledger) Runs(ctx context.Context, q ledger.RunQuery) ([]ledger.Run, err
 }
 
 type proofDoc struct {
-	keyDoc     `bson:",inline"`
+	Key        keyDoc `bson:",inline"`
 	Partitions string `bson:"partitions"`
 	ProofType  int64  `bson:"proof_type"`
 	Randomness []byte `bson:"randomness"`
@@ -144,7 +144,7 @@ func (l *Ledger) Proofs(ctx context.Context, key ledger.RunKey) ([]ledger.Proof,
 }
 
 func (d proofDoc) proof() (p ledger.Proof, err error) {
-	p = ledger.Proof{RunKey: d.key(), ProofType: d.ProofType, Proof: d.Proof, CreatedAt: moment(d.CreatedAt)}
+	p = ledger.Proof{RunKey: d.Key.runKey(), ProofType: d.ProofType, Proof: d.Proof, CreatedAt: moment(d.CreatedAt)}
 	if copy(p.Randomness[:], d.Randomness) != 32 || len(d.Randomness) != 32 {
 		return p, fmt.Errorf("the randomness of partitions %s has %d bytes", d.Partitions, len(d.Randomness))
 	}
@@ -169,7 +169,7 @@ func (l *Ledger) DropProof(ctx context.Context, key ledger.RunKey, partitions le
 
 type messageDoc struct {
 	ID         string `bson:"_id"`
-	keyDoc     `bson:",inline"`
+	Key        keyDoc `bson:",inline"`
 	Kind       string `bson:"kind"`
 	Partitions string `bson:"partitions"`
 	Sectors    string `bson:"sectors"`
@@ -207,7 +207,7 @@ func (l *Ledger) Messages(ctx context.Context, key ledger.RunKey) ([]ledger.Mess
 	var out []ledger.Message
 	for _, d := range docs {
 		m := ledger.Message{
-			ID: d.ID, RunKey: d.key(), Kind: d.Kind, Attempt: d.Attempt, State: d.State, Handle: d.Handle, Epoch: d.Epoch,
+			ID: d.ID, RunKey: d.Key.runKey(), Kind: d.Kind, Attempt: d.Attempt, State: d.State, Handle: d.Handle, Epoch: d.Epoch,
 			ExitCode: d.ExitCode, Error: d.Error, CreatedAt: moment(d.CreatedAt), UpdatedAt: moment(d.UpdatedAt),
 		}
 		var err error
@@ -231,13 +231,13 @@ func (l *Ledger) Prune(ctx context.Context, before time.Time) (int, error) {
 		return 0, err
 	}
 	for i, d := range docs {
-		if _, err := l.proofs.DeleteMany(ctx, bson.M{"run": d.Run}); err != nil {
+		if _, err := l.proofs.DeleteMany(ctx, bson.M{"run": d.Key.Run}); err != nil {
 			return i, l.explain("prune proofs", err)
 		}
-		if _, err := l.messages.DeleteMany(ctx, bson.M{"run": d.Run}); err != nil {
+		if _, err := l.messages.DeleteMany(ctx, bson.M{"run": d.Key.Run}); err != nil {
 			return i, l.explain("prune messages", err)
 		}
-		if _, err := l.runs.DeleteOne(ctx, bson.M{"_id": d.Run}); err != nil {
+		if _, err := l.runs.DeleteOne(ctx, bson.M{"_id": d.Key.Run}); err != nil {
 			return i, l.explain("prune runs", err)
 		}
 	}
