@@ -1,6 +1,7 @@
 package poseidon
 
 import (
+	"fmt"
 	"slices"
 	"testing"
 
@@ -64,7 +65,7 @@ func BenchmarkBatch(b *testing.B) {
 	for _, arity := range []int{2, 8} {
 		batch := New(arity).NewBatch()
 		nodes, digests := pseudoRandom(1, 64*arity), make([]fr.Element, 64)
-		b.Run("arity="+string(rune('0'+arity)), func(b *testing.B) {
+		b.Run(fmt.Sprintf("arity=%d", arity), func(b *testing.B) {
 			for i := 0; i < b.N; i += len(digests) {
 				batch.Hash(digests, nodes)
 			}

@@ -116,28 +116,27 @@ func (w *wide) add(s *sum, k int) {
 
 // reduce sets z to w·2^−320 mod r. It needs w < 2^320·2^254.
 func (w *wide) reduce(z *fr.Element) {
-	var carry uint64
-	for i := range formWords + 1 {
-		t := w[i:][:6]
-		m := t[0] * negInv
+	t0, t1, t2, t3, t4 := w[0], w[1], w[2], w[3], w[4]
+	var over uint64
+	for _, next := range w[formWords+1:] {
+		m := t0 * negInv
 		h0, l0 := bits.Mul64(m, q0)
 		h1, l1 := bits.Mul64(m, q1)
 		h2, l2 := bits.Mul64(m, q2)
 		h3, l3 := bits.Mul64(m, q3)
-		var c, d uint64
+		var c uint64
 		l1, c = bits.Add64(l1, h0, 0)
 		l2, c = bits.Add64(l2, h1, c)
 		l3, c = bits.Add64(l3, h2, c)
 		h3 += c
-		_, c = bits.Add64(t[0], l0, 0)
-		t[1], c = bits.Add64(t[1], l1, c)
-		t[2], c = bits.Add64(t[2], l2, c)
-		t[3], c = bits.Add64(t[3], l3, c)
-		t[4], c = bits.Add64(t[4], h3, c)
-		t[4], d = bits.Add64(t[4], carry, 0)
-		carry = c + d
+		_, c = bits.Add64(t0, l0, 0)
+		t0, c = bits.Add64(t1, l1, c)
+		t1, c = bits.Add64(t2, l2, c)
+		t2, c = bits.Add64(t3, l3, c)
+		t3, c = bits.Add64(t4, h3, c)
+		t4, over = bits.Add64(next, over, c)
 	}
-	*z = fr.Element{w[5], w[6], w[7], w[8]}
+	*z = fr.Element{t0, t1, t2, t3}
 	subtractModulus(z)
 }
 

@@ -71,7 +71,11 @@ func (p *Params) permute(s *state, trace []fr.Element) {
 			p.mix(s)
 		}
 	}
-	trace = p.partialRounds(s, trace)
+	if p.rounds.observer != nil {
+		trace = p.rounds.observer.run(s, trace)
+	} else {
+		trace = p.partialRounds(s, trace)
+	}
 	c = c[p.partial:]
 	for range halfRounds - 1 {
 		trace = p.fullRound(s, c, trace, false)

@@ -38,6 +38,11 @@ func formLanes(z, a *lanes, weights *uint64, counts *[limbs]int)
 //go:noescape
 func mixLanes(z, a *lanes, weights *uint64, n int)
 
+// hasLanes reports whether the processor has what the functions above need.
+func hasLanes() bool {
+	return cpu.X86.HasAVX512F && cpu.X86.HasAVX512DQ && cpu.X86.HasAVX512IFMA
+}
+
 // laneForm is a linear form for formLanes.
 type laneForm struct {
 	weights []uint64
@@ -77,7 +82,7 @@ type laneWork struct {
 
 // newLaneHasher returns nil where the processor lacks AVX-512 IFMA.
 func newLaneHasher(p *Params) *laneHasher {
-	if !cpu.X86.HasAVX512F || !cpu.X86.HasAVX512DQ || !cpu.X86.HasAVX512IFMA {
+	if !hasLanes() {
 		return nil
 	}
 	t := p.Width()

@@ -253,3 +253,97 @@ loop:
 	STORE5(DI, Z11, Z12, Z13, Z14, Z15)
 	VZEROUPPER
 	RET
+
+// SPLIT broadcasts the limbs of the element at P, which is in words of 64 bits,
+// to Z0…Z4. R15 must hold the mask of 52 bits.
+#define SPLIT(P) \
+	MOVQ         0(P), R8    \
+	MOVQ         8(P), R9    \
+	MOVQ         16(P), R10  \
+	MOVQ         24(P), R11  \
+	MOVQ         R8, R12     \
+	ANDQ         R15, R12    \
+	SHRQ         $52, R9, R8 \
+	ANDQ         R15, R8     \
+	SHRQ         $40, R10, R9  \
+	ANDQ         R15, R9     \
+	SHRQ         $28, R11, R10 \
+	ANDQ         R15, R10    \
+	SHRQ         $16, R11    \
+	VPBROADCASTQ R12, Z0     \
+	VPBROADCASTQ R8, Z1      \
+	VPBROADCASTQ R9, Z2      \
+	VPBROADCASTQ R10, Z3     \
+	VPBROADCASTQ R11, Z4
+
+// MAC5 adds (Z0…Z4)·(Z5…Z9) to the columns.
+#define MAC5 \
+	MAC(Z0, Z5, Z6, Z7, Z8, Z9, Z10, Z11, Z12, Z13, Z14, Z15) \
+	MAC(Z1, Z5, Z6, Z7, Z8, Z9, Z11, Z12, Z13, Z14, Z15, Z16) \
+	MAC(Z2, Z5, Z6, Z7, Z8, Z9, Z12, Z13, Z14, Z15, Z16, Z17) \
+	MAC(Z3, Z5, Z6, Z7, Z8, Z9, Z13, Z14, Z15, Z16, Z17, Z18) \
+	MAC(Z4, Z5, Z6, Z7, Z8, Z9, Z14, Z15, Z16, Z17, Z18, Z19)
+
+// SHIFTED adds limb I of the lanes above to column C.
+#define SHIFTED(P, I, C) \
+	VMOVDQU64 (64*I)(P), Z28     \
+	VALIGNQ   $1, Z28, Z29, Z28  \
+	VPADDQ    Z28, C, C
+
+// BORROW subtracts T from C and carries what is beyond 52 bits, which may be
+// negative, into NEXT.
+#define BORROW(T, C, NEXT) \
+	VPSUBQ T, C, C       \
+	VPSRAQ $52, C, Z28   \
+	VPANDQ Z26, C, C     \
+	VPADDQ Z28, NEXT, NEXT
+
+// func advanceLanes(u *lanes, x, y *fr.Element, weights *[2]lanes)
+TEXT ·advanceLanes(SB), NOSPLIT, $0-32
+	MOVQ u+0(FP), DI
+	MOVQ x+8(FP), SI
+	MOVQ y+16(FP), BX
+	MOVQ weights+24(FP), DX
+	MOVQ $0x000fffffffffffff, R15
+	LOAD_CONSTANTS
+	CLEAR_COLUMNS
+	LOAD5(DX, Z5, Z6, Z7, Z8, Z9)
+	SPLIT(SI)
+	MAC5
+	ADDQ $320, DX
+	LOAD5(DX, Z5, Z6, Z7, Z8, Z9)
+	SPLIT(BX)
+	MAC5
+	REDUCE(Z10, Z11, Z12, Z13, Z14, Z15)
+	REDUCE(Z11, Z12, Z13, Z14, Z15, Z16)
+	REDUCE(Z12, Z13, Z14, Z15, Z16, Z17)
+	REDUCE(Z13, Z14, Z15, Z16, Z17, Z18)
+	REDUCE(Z14, Z15, Z16, Z17, Z18, Z19)
+
+	VPXORQ Z29, Z29, Z29
+	SHIFTED(DI, 0, Z15)
+	SHIFTED(DI, 1, Z16)
+	SHIFTED(DI, 2, Z17)
+	SHIFTED(DI, 3, Z18)
+	SHIFTED(DI, 4, Z19)
+
+	// Subtract r·⌊value/2^255⌋, estimated from the highest limb.
+	VPSRLQ $47, Z19, Z27
+	VPXORQ Z0, Z0, Z0
+	VPXORQ Z1, Z1, Z1
+	VPXORQ Z2, Z2, Z2
+	VPXORQ Z3, Z3, Z3
+	VPXORQ Z4, Z4, Z4
+	MAC(Z27, Z20, Z21, Z22, Z23, Z24, Z0, Z1, Z2, Z3, Z4, Z5)
+	BORROW(Z0, Z15, Z16)
+	BORROW(Z1, Z16, Z17)
+	BORROW(Z2, Z17, Z18)
+	BORROW(Z3, Z18, Z19)
+	VPSUBQ Z4, Z19, Z19
+	VMOVDQU64 Z15, 0(DI)
+	VMOVDQU64 Z16, 64(DI)
+	VMOVDQU64 Z17, 128(DI)
+	VMOVDQU64 Z18, 192(DI)
+	VMOVDQU64 Z19, 256(DI)
+	VZEROUPPER
+	RET

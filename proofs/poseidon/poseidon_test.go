@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
+	"fmt"
 	"math/big"
 	"math/rand/v2"
 	"os"
@@ -214,11 +215,20 @@ func TestHashEqualsTextbook(t *testing.T) {
 		for seed := range uint64(20) {
 			inputs = append(inputs, pseudoRandom(seed, arity))
 		}
-		for _, in := range inputs {
-			if got, want := p.Hash(in), textbook(p, in); got != want {
-				t.Fatalf("arity %d: optimised %s, textbook %s", arity, toHex(got), toHex(want))
+		want := make([]fr.Element, len(inputs))
+		for i, in := range inputs {
+			want[i] = textbook(p, in)
+		}
+		check := func(way string) {
+			for i, in := range inputs {
+				if got := p.Hash(in); got != want[i] {
+					t.Fatalf("arity %d, %s: %s, textbook %s", arity, way, toHex(got), toHex(want[i]))
+				}
 			}
 		}
+		check("as this processor does it")
+		p.rounds.observer = nil
+		check("scalar")
 	}
 }
 
@@ -230,10 +240,15 @@ func TestTrace(t *testing.T) {
 			t.Fatalf("arity %d: trace of %d values, want %d", arity, p.TraceLen(), length)
 		}
 		in := pseudoRandom(uint64(arity), arity)
-		trace := make([]fr.Element, length)
+		trace, scalar := make([]fr.Element, length), make([]fr.Element, length)
 		p.Trace(trace, in)
 		if got := replay(t, p, in, trace); got != p.Hash(in) {
 			t.Errorf("arity %d: circuit digest %s", arity, toHex(got))
+		}
+		p.rounds.observer = nil
+		p.Trace(scalar, in)
+		if !slices.Equal(trace, scalar) {
+			t.Errorf("arity %d: traces differ between scalar and vector", arity)
 		}
 	}
 }
@@ -401,13 +416,26 @@ func BenchmarkHash(b *testing.B) {
 	for _, arity := range []int{2, 8} {
 		p := New(arity)
 		in := pseudoRandom(1, arity)
-		trace := make([]fr.Element, p.TraceLen())
-		b.Run("arity="+string(rune('0'+arity)), func(b *testing.B) {
+		b.Run(fmt.Sprintf("arity=%d", arity), func(b *testing.B) {
 			for b.Loop() {
 				p.Hash(in)
 			}
 		})
-		b.Run("trace/arity="+string(rune('0'+arity)), func(b *testing.B) {
+		p.rounds.observer = nil
+		b.Run(fmt.Sprintf("scalar/arity=%d", arity), func(b *testing.B) {
+			for b.Loop() {
+				p.Hash(in)
+			}
+		})
+	}
+}
+
+func BenchmarkTrace(b *testing.B) {
+	for _, arity := range []int{2, 8} {
+		p := New(arity)
+		in := pseudoRandom(1, arity)
+		trace := make([]fr.Element, p.TraceLen())
+		b.Run(fmt.Sprintf("arity=%d", arity), func(b *testing.B) {
 			for b.Loop() {
 				p.Trace(trace, in)
 			}

@@ -165,6 +165,8 @@ type recurrence struct {
 	odd   bool       // whether the last y has an odd number
 
 	single []fr.Element // constants p[n], those of odd n negated
+
+	observer *observer // the same system in another form; nil without a vector unit
 }
 
 // newRecurrence derives the recurrence for the mixing matrix of width t
@@ -206,8 +208,10 @@ func newRecurrence(mds matrix, constants []fr.Element) *recurrence {
 	r.scale = rational{new(big.Int).Neg(new(big.Int).Lsh(big.NewInt(1), wideShift)), denominator}.element()
 
 	initial := initialMap(mds, h)
-	r.start = startForms(mds, initial)
+	mixed := startMatrix(mds, initial)
+	r.start = startForms(mixed)
 	r.end = endForms(h, initial.inverse(), len(constants))
+	r.observer = newObserver(h, mixed, initial.inverse(), constants)
 	return r
 }
 
@@ -242,29 +246,40 @@ func initialMap(mds matrix, h transfer) matrix {
 	return e
 }
 
-// startForms returns the forms that mix the state before the partial rounds
-// and turn elements 1…k into e_0, …, e_{k−1}; e_n belongs to y[n+1] and takes
-// its sign.
-func startForms(mds, initial matrix) []form {
-	t := len(mds)
-	m := newMatrix(t)
+// startMatrix returns the matrix that mixes the state before the partial rounds
+// and turns elements 1…k into e_0, …, e_{k−1}.
+func startMatrix(mds, initial matrix) matrix {
+	m := newMatrix(len(mds))
 	m[0][0].SetOne()
 	for i, row := range initial {
 		copy(m[i+1][1:], row)
 	}
-	m = mds.mul(m)
-	forms := make([]form, t)
+	return mds.mul(m)
+}
+
+// columns returns the forms that multiply a row vector by m.
+func (m matrix) columns() []form {
+	forms := make([]form, len(m))
 	for j := range forms {
-		column := make([]fr.Element, t)
+		column := make([]fr.Element, len(m))
 		for i := range column {
 			column[i] = m[i][j]
-			if j%2 == 1 {
-				column[i].Neg(&column[i])
-			}
 		}
 		forms[j] = newFieldForm(column)
 	}
 	return forms
+}
+
+// startForms returns the columns of the start matrix; e_n belongs to y[n+1] and
+// takes its sign.
+func startForms(start matrix) []form {
+	signed := start.clone()
+	for _, row := range signed {
+		for j := 1; j < len(row); j += 2 {
+			row[j].Neg(&row[j])
+		}
+	}
+	return signed.columns()
 }
 
 // endForms returns the forms that recover state elements 1…k from the last
