@@ -3,68 +3,49 @@ package groth16
 import (
 	bls "github.com/consensys/gnark-crypto/ecc/bls12-381"
 	"github.com/consensys/gnark-crypto/ecc/bls12-381/fp"
+
+	"wdpost/proofs/groth16/internal/ifma"
 )
 
-// g1Batch performs affine additions that share one field inversion (Montgomery's
-// trick): 5 multiplications and one squaring an addition. Additions of one
-// flush must have distinct targets. Exceptional additions (an identity, equal
-// or opposite points) are recognised and done on the spot.
-type g1Batch struct {
-	targets []*bls.G1Affine
-	addends []*bls.G1Affine
-	negate  []bool
-	dx      []fp.Element // x2 − x1
-	prefix  []fp.Element // products of the dx before
+// scalarG1 is the batchAdder of machines without vector instructions:
+// Montgomery's trick over gnark-crypto's field, 5 multiplications and a squaring
+// an addition.
+type scalarG1 struct {
+	dx     []fp.Element // x of the source − x of the target
+	prefix []fp.Element // products of the dx before
 }
 
-// grow makes room for n additions.
-func (b *g1Batch) grow(n int) {
-	b.targets = make([]*bls.G1Affine, 0, n)
-	b.addends = make([]*bls.G1Affine, 0, n)
-	b.negate = make([]bool, 0, n)
-	b.dx = make([]fp.Element, 0, n)
-	b.prefix = make([]fp.Element, n)
+func newScalarG1(n int) batchAdder[bls.G1Affine, bls.G1Affine] {
+	return &scalarG1{make([]fp.Element, n), make([]fp.Element, n)}
 }
 
-// add schedules target += addend, or −= with negate. Neither may change before
-// flush.
-func (b *g1Batch) add(target, addend *bls.G1Affine, negate bool) {
-	var dx fp.Element
-	dx.Sub(&addend.X, &target.X)
-	if dx.IsZero() || target.IsInfinity() || addend.IsInfinity() {
-		p := *addend
-		if negate {
-			p.Neg(&p)
-		}
-		target.Add(target, &p)
-		return
-	}
-	b.targets = append(b.targets, target)
-	b.addends = append(b.addends, addend)
-	b.negate = append(b.negate, negate)
-	b.dx = append(b.dx, dx)
-}
+func (*scalarG1) Import(dst, src []bls.G1Affine)      { copy(dst, src) }
+func (*scalarG1) Export(p *bls.G1Affine) bls.G1Affine { return *p }
+func (*scalarG1) SameX(p, q *bls.G1Affine) bool       { return p.X == q.X }
+func (*scalarG1) Negate(p *bls.G1Affine)              { p.Neg(p) }
+func (*scalarG1) Filler() bls.G1Affine                { return bls.G1Affine{} }
 
-// flush performs the scheduled additions.
-func (b *g1Batch) flush() {
-	n := len(b.dx)
-	if n == 0 {
-		return
-	}
-	var product fp.Element
-	product.SetOne()
-	for i := range b.dx {
+func (b *scalarG1) Add(targets, sources []bls.G1Affine, ops *ifma.Ops) bool {
+	n := ops.Len()
+	product := fp.One()
+	for i := range n {
+		t, s, _ := ops.At(i)
+		b.dx[i].Sub(&sources[s].X, &targets[t].X)
 		b.prefix[i] = product
 		product.Mul(&product, &b.dx[i])
+	}
+	if product.IsZero() {
+		return false
 	}
 	product.Inverse(&product)
 	var lambda, y fp.Element
 	for i := n - 1; i >= 0; i-- {
-		p, q := b.targets[i], b.addends[i]
+		t, s, negate := ops.At(i)
+		p, q := &targets[t], &sources[s]
 		lambda.Mul(&product, &b.prefix[i]) // 1/dx
 		product.Mul(&product, &b.dx[i])
 		y = q.Y
-		if b.negate[i] {
+		if negate == 1 {
 			y.Neg(&y)
 		}
 		y.Sub(&y, &p.Y)
@@ -74,66 +55,48 @@ func (b *g1Batch) flush() {
 		x.Sub(&x, &p.X)
 		p.Y.Sub(lambda.Mul(&lambda, &x), &p.Y)
 	}
-	b.targets, b.addends = b.targets[:0], b.addends[:0]
-	b.negate, b.dx = b.negate[:0], b.dx[:0]
+	ops.Reset()
+	return true
 }
 
-// g2Batch is g1Batch over G2.
-type g2Batch struct {
-	targets []*bls.G2Affine
-	addends []*bls.G2Affine
-	negate  []bool
-	dx      []bls.E2
-	prefix  []bls.E2
+// scalarG2 is scalarG1 over G2.
+type scalarG2 struct {
+	dx     []bls.E2
+	prefix []bls.E2
 }
 
-// grow makes room for n additions.
-func (b *g2Batch) grow(n int) {
-	b.targets = make([]*bls.G2Affine, 0, n)
-	b.addends = make([]*bls.G2Affine, 0, n)
-	b.negate = make([]bool, 0, n)
-	b.dx = make([]bls.E2, 0, n)
-	b.prefix = make([]bls.E2, n)
+func newScalarG2(n int) batchAdder[bls.G2Affine, bls.G2Affine] {
+	return &scalarG2{make([]bls.E2, n), make([]bls.E2, n)}
 }
 
-// add schedules target += addend, or −= with negate.
-func (b *g2Batch) add(target, addend *bls.G2Affine, negate bool) {
-	var dx bls.E2
-	dx.Sub(&addend.X, &target.X)
-	if dx.IsZero() || target.IsInfinity() || addend.IsInfinity() {
-		p := *addend
-		if negate {
-			p.Neg(&p)
-		}
-		target.Add(target, &p)
-		return
-	}
-	b.targets = append(b.targets, target)
-	b.addends = append(b.addends, addend)
-	b.negate = append(b.negate, negate)
-	b.dx = append(b.dx, dx)
-}
+func (*scalarG2) Import(dst, src []bls.G2Affine)      { copy(dst, src) }
+func (*scalarG2) Export(p *bls.G2Affine) bls.G2Affine { return *p }
+func (*scalarG2) SameX(p, q *bls.G2Affine) bool       { return p.X == q.X }
+func (*scalarG2) Negate(p *bls.G2Affine)              { p.Neg(p) }
+func (*scalarG2) Filler() bls.G2Affine                { return bls.G2Affine{} }
 
-// flush performs the scheduled additions.
-func (b *g2Batch) flush() {
-	n := len(b.dx)
-	if n == 0 {
-		return
-	}
+func (b *scalarG2) Add(targets, sources []bls.G2Affine, ops *ifma.Ops) bool {
+	n := ops.Len()
 	var product bls.E2
 	product.SetOne()
-	for i := range b.dx {
+	for i := range n {
+		t, s, _ := ops.At(i)
+		b.dx[i].Sub(&sources[s].X, &targets[t].X)
 		b.prefix[i] = product
 		product.Mul(&product, &b.dx[i])
+	}
+	if product.IsZero() {
+		return false
 	}
 	product.Inverse(&product)
 	var lambda, y bls.E2
 	for i := n - 1; i >= 0; i-- {
-		p, q := b.targets[i], b.addends[i]
+		t, s, negate := ops.At(i)
+		p, q := &targets[t], &sources[s]
 		lambda.Mul(&product, &b.prefix[i])
 		product.Mul(&product, &b.dx[i])
 		y = q.Y
-		if b.negate[i] {
+		if negate == 1 {
 			y.Neg(&y)
 		}
 		y.Sub(&y, &p.Y)
@@ -143,6 +106,6 @@ func (b *g2Batch) flush() {
 		x.Sub(&x, &p.X)
 		p.Y.Sub(lambda.Mul(&lambda, &x), &p.Y)
 	}
-	b.targets, b.addends = b.targets[:0], b.addends[:0]
-	b.negate, b.dx = b.negate[:0], b.dx[:0]
+	ops.Reset()
+	return true
 }

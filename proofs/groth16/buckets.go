@@ -2,29 +2,7 @@ package groth16
 
 import (
 	"github.com/consensys/gnark-crypto/ecc/bls12-381/fr"
-
-	"wdpost/proofs/groth16/internal/ifma"
 )
-
-// batchAdder adds pairs of points many at a time. R is its own form of a point,
-// A that of gnark-crypto. See ifma.G1Adder, which is one.
-type batchAdder[R, A any] interface {
-	// Add performs targets[t] ±= sources[s]; false if two points have the same x.
-	Add(targets, sources []R, ops *ifma.Ops) bool
-	Import(dst []R, src []A)
-	Export(p *R) A
-	SameX(p, q *R) bool
-	Negate(p *R)
-	Filler() R
-}
-
-// affine is what buckets need of a point type of gnark-crypto.
-type affine[A any] interface {
-	*A
-	Add(a, b *A) *A
-	Neg(a *A) *A
-	IsInfinity() bool
-}
 
 // jacobian is what buckets need of the sums of points.
 type jacobian[J, A any] interface {
@@ -37,10 +15,8 @@ type jacobian[J, A any] interface {
 // Sizes of a bucket run.
 const (
 	chunkPoints = 1 << 16 // points that pass through the buckets together
-	maxBatch    = 1024    // additions that share an inversion
 	areaBuckets = 1 << 15 // buckets that a worker visits at a time: what the caches hold
 	reduceRuns  = 256     // running sums side by side in the reduction
-	fewOps      = 3       // so many additions are made one by one
 )
 
 // buckets is Pippenger's multi-scalar multiplication over a batchAdder. Points
@@ -65,23 +41,15 @@ type buckets[R, A, J any, P affine[A], Q jacobian[J, A]] struct {
 
 // area is a part of the windows with their buckets.
 type area[R, A any, P affine[A]] struct {
-	first, count int // windows
-	windows      []window
-	base         []int  // of each window in records
-	records      []R    // the buckets; the last record is scratch of the adder
-	occupied     []bool // buckets that hold a point
-	pending      []bool // buckets that a waiting addition changes
-	ops          *ifma.Ops
-	batch        int
-	adder        batchAdder[R, A]
-	queue        []queued
-}
-
-// queued is an addition that met its bucket in use.
-type queued struct {
-	bucket uint32
-	point  uint32
-	negate uint8
+	additions[R, A, P]
+	first    int // window
+	windows  []window
+	base     []int      // of each window in records
+	records  []R        // the buckets; the last record is scratch of the adder
+	occupied []bool     // buckets that hold a point
+	pending  []bool     // buckets that a waiting addition changes
+	batch    int        // additions that are made together
+	queue    []addition // that met their bucket in use
 }
 
 // newBuckets makes room for sums over about n points.
@@ -118,7 +86,7 @@ func newBuckets[R, A, J any, P affine[A], Q jacobian[J, A]](p pool, n uint64, ma
 }
 
 func newArea[R, A any, P affine[A]](windows []window, first, count int, newAdder func(n int) batchAdder[R, A]) *area[R, A, P] {
-	a := &area[R, A, P]{first: first, count: count, windows: windows[first : first+count]}
+	a := &area[R, A, P]{additions: newAdditions[R, A, P](newAdder), first: first, windows: windows[first : first+count]}
 	size := 0
 	for _, w := range a.windows {
 		a.base = append(a.base, size)
@@ -127,8 +95,6 @@ func newArea[R, A any, P affine[A]](windows []window, first, count int, newAdder
 	a.records = make([]R, size+1)
 	a.occupied, a.pending = make([]bool, size), make([]bool, size)
 	a.batch = min(max(size/16, 64), maxBatch)
-	a.ops = ifma.NewOps(maxBatch)
-	a.adder = newAdder(maxBatch)
 	return a
 }
 
@@ -187,9 +153,9 @@ func (a *area[R, A, P]) addChunk(points []R, digits [][]int32, from, to int) {
 			d := digits[a.first+k][i]
 			switch {
 			case d > 0:
-				a.put(points, queued{uint32(base) + uint32(d) - 1, uint32(i), 0})
+				a.put(points, addition{uint32(base) + uint32(d) - 1, uint32(i), 0})
 			case d < 0:
-				a.put(points, queued{uint32(base) + uint32(-d) - 1, uint32(i), 1})
+				a.put(points, addition{uint32(base) + uint32(-d) - 1, uint32(i), 1})
 			}
 		}
 	}
@@ -199,22 +165,19 @@ func (a *area[R, A, P]) addChunk(points []R, digits [][]int32, from, to int) {
 }
 
 // put schedules one addition.
-func (a *area[R, A, P]) put(points []R, q queued) {
+func (a *area[R, A, P]) put(points []R, q addition) {
 	switch {
-	case a.pending[q.bucket]:
+	case a.pending[q.target]:
 		a.queue = append(a.queue, q)
 		if len(a.queue) >= maxBatch {
 			a.flush(points)
 		}
-	case !a.occupied[q.bucket]:
-		a.occupied[q.bucket] = true
-		a.records[q.bucket] = points[q.point]
-		if q.negate == 1 {
-			a.adder.Negate(&a.records[q.bucket])
-		}
+	case !a.occupied[q.target]:
+		a.occupied[q.target] = true
+		a.set(&a.records[q.target], &points[q.source], q.negate)
 	default:
-		a.pending[q.bucket] = true
-		a.ops.Push(q.bucket, q.point, q.negate)
+		a.pending[q.target] = true
+		a.ops.Push(q.target, q.source, q.negate)
 		if a.ops.Len() == a.batch {
 			a.flush(points)
 		}
@@ -233,54 +196,16 @@ func (a *area[R, A, P]) flush(points []R) {
 	a.queue = a.queue[:0]
 	for _, q := range waiting {
 		switch {
-		case a.pending[q.bucket] || a.ops.Len() == a.batch:
+		case a.pending[q.target] || a.ops.Len() == a.batch:
 			a.queue = append(a.queue, q)
-		case !a.occupied[q.bucket]: // the point that was here has been cancelled
+		case !a.occupied[q.target]: // the point that was here has been cancelled
 			a.put(points, q)
 		default:
-			a.pending[q.bucket] = true
-			a.ops.Push(q.bucket, q.point, q.negate)
+			a.pending[q.target] = true
+			a.ops.Push(q.target, q.source, q.negate)
 		}
 	}
 	if a.ops.Len() == a.batch {
 		a.flush(points)
 	}
-}
-
-// perform executes a.ops on targets: at once where it can, one by one where
-// there are few or where a point meets itself or its negative.
-func (a *area[R, A, P]) perform(targets []R, occupied []bool, sources []R) {
-	if n := a.ops.Len(); n > fewOps {
-		if a.adder.Add(targets, sources, a.ops) {
-			return
-		}
-	}
-	// Make the equal ones by hand, and the rest together again.
-	var rest []queued
-	few := a.ops.Len() <= fewOps
-	for i := range a.ops.Len() {
-		target, source, negate := a.ops.At(i)
-		if !few && !a.adder.SameX(&targets[target], &sources[source]) {
-			rest = append(rest, queued{target, source, 0})
-			if negate {
-				rest[len(rest)-1].negate = 1
-			}
-			continue
-		}
-		x, y := a.adder.Export(&targets[target]), a.adder.Export(&sources[source])
-		if negate {
-			P(&y).Neg(&y)
-		}
-		P(&x).Add(&x, &y)
-		if P(&x).IsInfinity() {
-			occupied[target] = false
-			continue
-		}
-		a.adder.Import(targets[target:target+1], []A{x})
-	}
-	a.ops.Reset()
-	for _, q := range rest {
-		a.ops.Push(q.bucket, q.point, q.negate)
-	}
-	a.adder.Add(targets, sources, a.ops)
 }

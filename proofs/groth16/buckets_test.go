@@ -57,7 +57,7 @@ func testPoints(n int) []bls.G1Affine {
 // after a sum.
 func TestSumsG1(t *testing.T) {
 	for _, workers := range []int{1, 2, 7, 40} {
-		for _, n := range []int{512, 3000, 70000} {
+		for _, n := range []int{100, 512, 3000, 70000} {
 			if n > 3000 && workers != 2 {
 				continue
 			}

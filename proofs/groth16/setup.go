@@ -52,8 +52,8 @@ type setup struct {
 	progress  func(done, total uint64)
 
 	lagrange lagrange
-	g1       *g1Table
-	g2       *g2Table
+	g1       multiplier[bls.G1Affine]
+	g2       multiplier[bls.G2Affine]
 	inputs   evaluations // of ONE and all public inputs of the system
 
 	made, total uint64 // points handed to the sink
@@ -70,7 +70,14 @@ func (s *setup) run() error {
 	counts := s.layout.counts()
 	s.total = counts.Points()
 	s.lagrange = newLagrange(s.layout.domain(), &s.trapdoor.Tau, &s.vanishing)
-	s.g1, s.g2 = newG1Table(s.total-counts.B, s.pool), newG2Table(counts.B, s.pool)
+	_, _, g1, g2 := bls.Generators()
+	var err error
+	if s.g1, err = newFixedG1(s.pool, g1, s.total-counts.B); err != nil {
+		return err
+	}
+	if s.g2, err = newFixedG2(s.pool, g2, counts.B); err != nil {
+		return err
+	}
 	if err := s.evaluateInputs(); err != nil {
 		return err
 	}

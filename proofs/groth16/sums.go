@@ -19,52 +19,42 @@ type accumulator[A, J any] interface {
 // pay off.
 const bucketPoints = 1 << 9
 
-// newSumG1 returns the fastest accumulator of this machine for n points of G1.
+// newSumG1 returns the fastest accumulator for n points of G1.
 func newSumG1(p pool, n uint64) accumulator[bls.G1Affine, bls.G1Jac] {
 	if n >= bucketPoints {
-		if b := newBucketsG1(p, n, maxBucketsG1); b != nil {
-			return b
-		}
+		return newBucketsG1(p, n)
 	}
 	return &multiExpG1{pool: p}
 }
 
-// newSumG2 returns the fastest accumulator of this machine for n points of G2.
+// newSumG2 returns the fastest accumulator for n points of G2.
 func newSumG2(p pool, n uint64) accumulator[bls.G2Affine, bls.G2Jac] {
 	if n >= bucketPoints {
-		if b := newBucketsG2(p, n, maxBucketsG1/2); b != nil {
-			return b
-		}
+		return newBucketsG2(p, n)
 	}
 	return &multiExpG2{pool: p}
 }
 
-// maxBucketsG1 bounds the memory of buckets: 128 bytes each.
-const maxBucketsG1 = 1 << 20
+// maxBuckets bounds the memory of the buckets of one sum: 128 bytes each in G1,
+// half as many of 256 in G2.
+const maxBuckets = 1 << 20
 
-// multiExpPiece bounds the points handed to gnark-crypto at a time, and so the
-// time to a cancellation.
-const multiExpPiece = 1 << 15
-
-// multiExpG1 is an accumulator over gnark-crypto's multi-scalar multiplication.
+// multiExpG1 is an accumulator over gnark-crypto's multi-scalar multiplication,
+// for few points.
 type multiExpG1 struct {
 	pool  pool
 	total bls.G1Jac
 }
 
 func (m *multiExpG1) add(points []bls.G1Affine, scalars []fr.Element) error {
-	for len(points) > 0 {
-		if m.pool.canceled() {
-			return ErrCanceled
-		}
-		n := min(len(points), multiExpPiece)
-		var part bls.G1Jac
-		if _, err := part.MultiExp(points[:n], scalars[:n], ecc.MultiExpConfig{NbTasks: m.pool.workers}); err != nil {
-			return err
-		}
-		m.total.AddAssign(&part)
-		points, scalars = points[n:], scalars[n:]
+	if m.pool.canceled() {
+		return ErrCanceled
 	}
+	var part bls.G1Jac
+	if _, err := part.MultiExp(points, scalars, ecc.MultiExpConfig{NbTasks: m.pool.workers}); err != nil {
+		return err
+	}
+	m.total.AddAssign(&part)
 	return nil
 }
 
@@ -81,18 +71,14 @@ type multiExpG2 struct {
 }
 
 func (m *multiExpG2) add(points []bls.G2Affine, scalars []fr.Element) error {
-	for len(points) > 0 {
-		if m.pool.canceled() {
-			return ErrCanceled
-		}
-		n := min(len(points), multiExpPiece)
-		var part bls.G2Jac
-		if _, err := part.MultiExp(points[:n], scalars[:n], ecc.MultiExpConfig{NbTasks: m.pool.workers}); err != nil {
-			return err
-		}
-		m.total.AddAssign(&part)
-		points, scalars = points[n:], scalars[n:]
+	if m.pool.canceled() {
+		return ErrCanceled
 	}
+	var part bls.G2Jac
+	if _, err := part.MultiExp(points, scalars, ecc.MultiExpConfig{NbTasks: m.pool.workers}); err != nil {
+		return err
+	}
+	m.total.AddAssign(&part)
 	return nil
 }
 

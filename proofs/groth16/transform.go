@@ -74,7 +74,10 @@ func geometric(q fr.Element, n int) []fr.Element {
 }
 
 // newTransform makes the tables for m points, a power of two.
-func newTransform(m int) *transform {
+func newTransform(m int) *transform { return newCutTransform(m, leafLog, levelLog) }
+
+// newCutTransform is newTransform for other sizes of leaf and levels.
+func newCutTransform(m, leafLog, levelLog int) *transform {
 	log := bits.TrailingZeros(uint(m))
 	t := &transform{m: m, leaf: min(log, leafLog)}
 	for rest := log - t.leaf; rest > 0; {

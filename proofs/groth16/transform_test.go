@@ -8,10 +8,14 @@ import (
 	"github.com/consensys/gnark-crypto/ecc/bls12-381/fr/fft"
 )
 
-// TestTransform compares with gnark-crypto's FFT, for sizes with no, one and
-// two column levels.
+// TestTransform compares with gnark-crypto's FFT, for cuts with no, one and
+// several column levels, wide and narrow.
 func TestTransform(t *testing.T) {
-	for _, m := range []int{2, 4, 16, 1 << 10, 1 << leafLog, 1 << (leafLog + 1), 1 << (leafLog + 4), 1 << (leafLog + levelLog + 1)} {
+	for _, cut := range []struct{ log, leaf, level int }{
+		{1, leafLog, levelLog}, {4, leafLog, levelLog}, {leafLog, leafLog, levelLog}, {leafLog + 2, leafLog, levelLog},
+		{10, 7, 3}, {12, 4, 3}, {13, 6, 7}, {12, 2, 2}, {11, 1, 1},
+	} {
+		m := 1 << cut.log
 		g, err := fft.Generator(uint64(2 * m))
 		if err != nil {
 			t.Fatal(err)
@@ -22,11 +26,11 @@ func TestTransform(t *testing.T) {
 			values[i] = fr.NewElement(uint64(i*i + 7))
 			values[i].Square(&values[i])
 		}
-		plan, p := newTransform(m), newPool(2, nil)
+		plan, p := newCutTransform(m, cut.leaf, cut.level), newPool(2, nil)
 		check := func(name string, got, want []fr.Element) {
 			t.Helper()
 			if !slices.Equal(got, want) {
-				t.Errorf("%d points: %s differs", m, name)
+				t.Errorf("%+v: %s differs", cut, name)
 			}
 		}
 

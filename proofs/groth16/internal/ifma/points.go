@@ -36,8 +36,8 @@ func (o *Ops) Push(target, source uint32, negate uint8) {
 }
 
 // At returns addition i.
-func (o *Ops) At(i int) (target, source uint32, negate bool) {
-	return o.target[i], o.source[i], o.negate[i/lanes]>>(i%lanes)&1 == 1
+func (o *Ops) At(i int) (target, source uint32, negate uint8) {
+	return o.target[i], o.source[i], o.negate[i/lanes] >> (i % lanes) & 1
 }
 
 // pad fills the last group of eight.

@@ -1,0 +1,25 @@
+//go:build !amd64 || purego
+
+package groth16
+
+import bls "github.com/consensys/gnark-crypto/ecc/bls12-381"
+
+// newBucketsG1 returns buckets for about n points.
+func newBucketsG1(p pool, n uint64) accumulator[bls.G1Affine, bls.G1Jac] {
+	return newBuckets[bls.G1Affine, bls.G1Affine, bls.G1Jac](p, n, maxBuckets, newScalarG1)
+}
+
+// newBucketsG2 is newBucketsG1 over G2.
+func newBucketsG2(p pool, n uint64) accumulator[bls.G2Affine, bls.G2Jac] {
+	return newBuckets[bls.G2Affine, bls.G2Affine, bls.G2Jac](p, n, maxBuckets/2, newScalarG2)
+}
+
+// newFixedG1 returns a table for about n multiples of base.
+func newFixedG1(p pool, base bls.G1Affine, n uint64) (multiplier[bls.G1Affine], error) {
+	return newFixedBase[bls.G1Affine](p, base, n, newScalarG1)
+}
+
+// newFixedG2 is newFixedG1 over G2.
+func newFixedG2(p pool, base bls.G2Affine, n uint64) (multiplier[bls.G2Affine], error) {
+	return newFixedBase[bls.G2Affine](p, base, n, newScalarG2)
+}
