@@ -58,7 +58,8 @@ type PersistStore struct {
 	Name string
 	// Path is the folder above cache and sealed.
 	Path string
-	// Strict refuses links that lead out of the store. Default false.
+	// Strict is noted by `util storage attach --strict`, which leaves out files
+	// that are links out of the store; it has no effect afterwards.
 	Strict bool
 	// ReadOnly has no effect: stores are only ever read.
 	ReadOnly bool
