@@ -62,7 +62,7 @@ func (b Builder) upper(row []fr.Element) ([]byte, error) {
 		err := b.parallel(pieces, func() func(int) error {
 			return func(i int) error {
 				from, to := piece*i, min(piece*(i+1), len(parents))
-				b.Hasher.hashGroups(parents[from:to], row[baseArity*from:baseArity*to])
+				b.Hasher.eight.groups(parents[from:to], row[baseArity*from:baseArity*to])
 				return nil
 			}
 		})

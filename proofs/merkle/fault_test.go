@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"slices"
+	"strings"
 	"testing"
 
 	"wdpost/proofs/merkle"
@@ -171,9 +172,25 @@ func TestVerifyRefuses(t *testing.T) {
 		if err := p.Verify(h, s, leaf+1); !errors.Is(err, merkle.ErrInvalidProof) {
 			t.Errorf("other leaf: %v", err)
 		}
+		good := slices.Repeat([]merkle.Proof{p}, 9)
+		p.Path = slices.Clone(p.Path)
+		for k := range p.Path {
+			p.Path[k].Siblings = slices.Clone(p.Path[k].Siblings)
+		}
 		change(&p)
 		if err := p.Verify(h, s, leaf); !errors.Is(err, merkle.ErrInvalidProof) {
 			t.Errorf("%s: %v", name, err)
+		}
+		challenges := slices.Repeat([]uint64{leaf}, 9)
+		if err := merkle.VerifyAll(h, s, good, challenges); err != nil {
+			t.Errorf("nine sound proofs: %v", err)
+		}
+		good[8] = p
+		if err := merkle.VerifyAll(h, s, good, challenges); !errors.Is(err, merkle.ErrInvalidProof) || !strings.Contains(err.Error(), "proof 8") {
+			t.Errorf("%s in the last of nine: %v", name, err)
+		}
+		if err := merkle.VerifyAll(h, s, good, challenges[:8]); !errors.Is(err, merkle.ErrInvalidProof) {
+			t.Errorf("nine proofs for eight challenges: %v", err)
 		}
 	}
 }

@@ -11,27 +11,44 @@ import (
 // Hasher hashes groups of 2 and 8 nodes. It is immutable and safe for
 // concurrent use.
 type Hasher struct {
-	two, eight *poseidon.Params
-	batches    *sync.Pool // of *poseidon.Batch, arity 8: working memory only
+	two, eight hash
+}
+
+// hash is Poseidon of one arity with working memory to share.
+type hash struct {
+	*poseidon.Params
+	batches *sync.Pool // of *poseidon.Batch
+}
+
+func newHash(arity int) hash {
+	p := poseidon.New(arity)
+	return hash{p, &sync.Pool{New: func() any { return p.NewBatch() }}}
+}
+
+// groups sets parents[i] to the hash of the i-th group of nodes. parents may be
+// the beginning of nodes.
+func (h hash) groups(parents, nodes []fr.Element) {
+	batch := h.batches.Get().(*poseidon.Batch)
+	defer h.batches.Put(batch)
+	batch.Hash(parents, nodes)
 }
 
 // NewHasher generates the Poseidon constants. It takes some milliseconds: make
 // one and pass it on.
 func NewHasher() *Hasher {
-	eight := poseidon.New(8)
-	return &Hasher{
-		two: poseidon.New(2), eight: eight,
-		batches: &sync.Pool{New: func() any { return eight.NewBatch() }},
+	return &Hasher{two: newHash(2), eight: newHash(baseArity)}
+}
+
+// of returns the hash of groups of 2 or 8 nodes.
+func (h *Hasher) of(arity int) hash {
+	if arity == baseArity {
+		return h.eight
 	}
+	return h.two
 }
 
 // Hash returns the parent of a group of 2 or 8 nodes.
-func (h *Hasher) Hash(group []fr.Element) fr.Element {
-	if len(group) == baseArity {
-		return h.eight.Hash(group)
-	}
-	return h.two.Hash(group)
-}
+func (h *Hasher) Hash(group []fr.Element) fr.Element { return h.of(len(group)).Hash(group) }
 
 // HashPair returns the parent of two nodes; comm_r is that of comm_c and
 // comm_r_last.
@@ -39,20 +56,12 @@ func (h *Hasher) HashPair(left, right fr.Element) fr.Element {
 	return h.two.Hash([]fr.Element{left, right})
 }
 
-// hashGroups sets parents[i] to the hash of the i-th group of 8 nodes. parents
-// may be the beginning of nodes.
-func (h *Hasher) hashGroups(parents, nodes []fr.Element) {
-	batch := h.batches.Get().(*poseidon.Batch)
-	defer h.batches.Put(batch)
-	batch.Hash(parents, nodes)
-}
-
 // climb replaces nodes by the rows above them, in place: each round turns 8k
 // nodes into k. It returns the last row.
 func (h *Hasher) climb(nodes []fr.Element, rounds int) []fr.Element {
 	for range rounds {
 		parents := nodes[:len(nodes)/baseArity]
-		h.hashGroups(parents, nodes)
+		h.eight.groups(parents, nodes)
 		nodes = parents
 	}
 	return nodes

@@ -37,28 +37,55 @@ func (p *Proof) Challenge() uint64 {
 // Verify checks that the path has the levels of the shape, leads to the given
 // leaf index, and hashes up to Root. The caller compares Root.
 func (p *Proof) Verify(h *Hasher, s Shape, challenge uint64) error {
+	return VerifyAll(h, s, []Proof{*p}, []uint64{challenge})
+}
+
+// VerifyAll is Proof.Verify for many proofs, of which there must be as many as
+// challenges; it hashes the same level of all of them at once. The error names
+// the first bad proof by its place.
+func VerifyAll(h *Hasher, s Shape, proofs []Proof, challenges []uint64) error {
+	if len(proofs) != len(challenges) {
+		return fmt.Errorf("%w: %d proofs for %d challenges", ErrInvalidProof, len(proofs), len(challenges))
+	}
 	levels := s.Levels()
-	if len(p.Path) != len(levels) {
-		return fmt.Errorf("%w: path of %d levels, want %d", ErrInvalidProof, len(p.Path), len(levels))
-	}
-	node := p.Leaf
-	var group [baseArity]fr.Element
-	for i, l := range p.Path {
-		arity := levels[i]
-		if len(l.Siblings) != arity-1 || l.Index < 0 || l.Index >= arity {
-			return fmt.Errorf("%w: level %d has %d siblings and index %d, arity is %d",
-				ErrInvalidProof, i, len(l.Siblings), l.Index, arity)
+	nodes := make([]fr.Element, len(proofs))
+	for i := range proofs {
+		if err := proofs[i].checkForm(levels); err != nil {
+			return fmt.Errorf("%w: proof %d: %w", ErrInvalidProof, i, err)
 		}
-		copy(group[:], l.Siblings[:l.Index])
-		group[l.Index] = node
-		copy(group[l.Index+1:], l.Siblings[l.Index:])
-		node = h.Hash(group[:arity])
+		if got := proofs[i].Challenge(); got != challenges[i] {
+			return fmt.Errorf("%w: proof %d: path leads to leaf %d, want %d", ErrInvalidProof, i, got, challenges[i])
+		}
+		nodes[i] = proofs[i].Leaf
 	}
-	if got := p.Challenge(); got != challenge {
-		return fmt.Errorf("%w: path leads to leaf %d, want %d", ErrInvalidProof, got, challenge)
+	groups := make([]fr.Element, 0, baseArity*len(proofs))
+	for k, arity := range levels {
+		groups = groups[:0]
+		for i := range proofs {
+			l := &proofs[i].Path[k]
+			groups = append(groups, l.Siblings[:l.Index]...)
+			groups = append(groups, nodes[i])
+			groups = append(groups, l.Siblings[l.Index:]...)
+		}
+		h.of(arity).groups(nodes, groups)
 	}
-	if node != p.Root {
-		return fmt.Errorf("%w: path does not hash to the root", ErrInvalidProof)
+	for i := range proofs {
+		if nodes[i] != proofs[i].Root {
+			return fmt.Errorf("%w: proof %d: path does not hash to the root", ErrInvalidProof, i)
+		}
+	}
+	return nil
+}
+
+// checkForm checks that the path has levels of the given arities.
+func (p *Proof) checkForm(levels []int) error {
+	if len(p.Path) != len(levels) {
+		return fmt.Errorf("path of %d levels, want %d", len(p.Path), len(levels))
+	}
+	for k, l := range p.Path {
+		if len(l.Siblings) != levels[k]-1 || l.Index < 0 || l.Index >= levels[k] {
+			return fmt.Errorf("level %d has %d siblings and index %d, arity is %d", k, len(l.Siblings), l.Index, levels[k])
+		}
 	}
 	return nil
 }

@@ -108,7 +108,7 @@ func (t *Tree) Assemble(challenge uint64, data [][]byte) (Proof, error) {
 		}
 	}
 	parents := make([]fr.Element, len(plan))
-	t.hasher.hashGroups(parents, groups)
+	t.hasher.eight.groups(parents, groups)
 	for i, r := range plan[1:] {
 		group := groups[baseArity*(i+1):][:baseArity]
 		index := int(leaf >> (arityBits * (l.Discard + 1 + i)) % baseArity)

@@ -2,17 +2,16 @@ package poseidon
 
 import (
 	"math/bits"
-	"unsafe"
 
 	"github.com/consensys/gnark-crypto/ecc/bls12-381/fr"
 )
 
-// addDotGeneric adds to s Σ a[i]·w[i] over n ≥ 1 consecutive elements and words.
-func addDotGeneric(s *sum, a *fr.Element, w *uint64, n int) {
-	elements, words := unsafe.Slice(a, n), unsafe.Slice(w, n)
+// addDotGeneric adds to s Σ a[i]·w[i]. a and w are of one length.
+func addDotGeneric(s *sum, a []fr.Element, w []uint64) {
+	w = w[:len(a)]
 	s0, s1, s2, s3, s4, s5 := s[0], s[1], s[2], s[3], s[4], s[5]
-	for i := range elements {
-		x, m := &elements[i], words[i]
+	for i := range a {
+		x, m := &a[i], w[i]
 		h0, l0 := bits.Mul64(x[0], m)
 		h1, l1 := bits.Mul64(x[1], m)
 		h2, l2 := bits.Mul64(x[2], m)

@@ -2,14 +2,14 @@
 
 #include "textflag.h"
 
-// func addDotADX(s *sum, a *fr.Element, w *uint64, n int)
+// func addDotADX(s *sum, a []fr.Element, w []uint64)
 //
 // R8…R13 hold the sum; the low halves of the products are added along the
 // carry flag, the high halves along the overflow flag.
-TEXT ·addDotADX(SB), NOSPLIT, $0-32
-	MOVQ a+8(FP), SI
-	MOVQ w+16(FP), DI
-	MOVQ n+24(FP), CX
+TEXT ·addDotADX(SB), NOSPLIT, $0-56
+	MOVQ a_base+8(FP), SI
+	MOVQ w_base+32(FP), DI
+	MOVQ w_len+40(FP), CX
 	MOVQ s+0(FP), BX
 	MOVQ 0(BX), R8
 	MOVQ 8(BX), R9

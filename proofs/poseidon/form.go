@@ -74,7 +74,7 @@ func (f *form) eval(a []fr.Element) (w wide) {
 	for k := range f.words {
 		if n := len(f.words[k]); n > 0 {
 			var s sum
-			addDot(&s, &a[len(a)-n], &f.words[k][0], n)
+			addDot(&s, a[len(a)-n:], f.words[k])
 			w.add(&s, k)
 		}
 	}
@@ -87,16 +87,16 @@ func (f *form) addKnown(s *sum, k int, known []fr.Element, nonzero int) {
 	word := f.words[k]
 	n := min(len(word)-1, nonzero)
 	if n > 0 {
-		addDot(s, &known[len(known)-n], &word[len(word)-1-n], n)
+		addDot(s, known[len(known)-n:], word[len(word)-1-n:][:n])
 	}
 }
 
-// addLast adds the last term to the sums that addKnown began and returns the
+// addLast adds the last term, with the only element of last, to the sums that addKnown began and returns the
 // value of the form.
-func (f *form) addLast(parts *[formWords]sum, last *fr.Element) (w wide) {
+func (f *form) addLast(parts *[formWords]sum, last []fr.Element) (w wide) {
 	for k, word := range f.words {
 		if len(word) > 0 {
-			addDot(&parts[k], last, &word[len(word)-1], 1)
+			addDot(&parts[k], last, word[len(word)-1:])
 			w.add(&parts[k], k)
 		}
 	}

@@ -140,7 +140,7 @@ func (p *Params) mix(s *state) {
 // mixOne sets z to element j of s·M. z may lie in s.
 func (p *Params) mixOne(z *fr.Element, s *state, j int) {
 	var acc sum
-	addDot(&acc, &s[0], &p.hankel[j], p.Width())
+	addDot(&acc, s[:p.Width()], p.hankel[j:][:p.Width()])
 	acc.reduce(z)
 	z.Mul(z, &p.hankelScale)
 }
@@ -187,7 +187,7 @@ func (p *Params) partialRounds(s *state, trace []fr.Element) []fr.Element {
 			}
 			trace = trace[4:]
 		}
-		w := r.step.addLast(&parts, x)
+		w := r.step.addLast(&parts, history[2*k+2*n:][:1])
 		w.reduce(&y)
 		y.Mul(&y, &r.scale)
 		if n < k {

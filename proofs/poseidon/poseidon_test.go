@@ -374,8 +374,8 @@ func TestForms(t *testing.T) {
 			words[i] = c.w[i][0] | 1<<63
 		}
 		var fast, generic sum
-		addDot(&fast, &c.a[0], &words[0], len(words))
-		addDotGeneric(&generic, &c.a[0], &words[0], len(words))
+		addDot(&fast, c.a, words)
+		addDotGeneric(&generic, c.a, words)
 		if fast != generic {
 			t.Errorf("dot of %d terms: %x, want %x", len(words), fast, generic)
 		}

@@ -34,13 +34,12 @@ func (v *Vanilla) Verify(h *merkle.Hasher, shape merkle.Shape, challenges []uint
 		return fmt.Errorf("%w: sector %d: %d inclusion proofs, want %d", ErrInvalidVanilla, v.Sector, len(v.Inclusion), len(challenges))
 	}
 	for i := range v.Inclusion {
-		p := &v.Inclusion[i]
-		if p.Root != v.CommRLast {
+		if v.Inclusion[i].Root != v.CommRLast {
 			return fmt.Errorf("%w: sector %d: root of inclusion proof %d is not comm_r_last", ErrInvalidVanilla, v.Sector, i)
 		}
-		if err := p.Verify(h, shape, challenges[i]); err != nil {
-			return fmt.Errorf("%w: sector %d: challenge %d: %w", ErrInvalidVanilla, v.Sector, i, err)
-		}
+	}
+	if err := merkle.VerifyAll(h, shape, v.Inclusion, challenges); err != nil {
+		return fmt.Errorf("%w: sector %d: %w", ErrInvalidVanilla, v.Sector, err)
 	}
 	return nil
 }
