@@ -1,8 +1,10 @@
 package post
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"sync/atomic"
 
@@ -125,8 +127,8 @@ type VanillaConfig struct {
 	Done       <-chan struct{} // closed to stop between reads; may be nil
 }
 
-// Vanilla reads the challenged leaves and makes the vanilla proof. Every proof
-// returned would pass Vanilla.Verify. It stops with merkle.ErrCancelled when
+// Vanilla reads the challenged leaves, in the order in which they lie in the
+// replica, and makes the vanilla proof. Every proof returned would pass Vanilla.Verify. It stops with merkle.ErrCancelled when
 // Done closes, but not inside a read.
 func (o *OpenSector) Vanilla(cfg VanillaConfig) (*Vanilla, error) {
 	inclusion := make([]merkle.Proof, len(cfg.Challenges))
@@ -134,6 +136,11 @@ func (o *OpenSector) Vanilla(cfg VanillaConfig) (*Vanilla, error) {
 	if err != nil {
 		return nil, err
 	}
+	order := make([]int, len(inclusion))
+	for i := range order {
+		order[i] = i
+	}
+	slices.SortFunc(order, func(a, b int) int { return cmp.Compare(cfg.Challenges[a], cfg.Challenges[b]) })
 	var (
 		wg    sync.WaitGroup
 		next  atomic.Int64
@@ -146,6 +153,7 @@ func (o *OpenSector) Vanilla(cfg VanillaConfig) (*Vanilla, error) {
 				if i >= len(inclusion) {
 					return
 				}
+				i = order[i]
 				var err error
 				if inclusion[i], err = o.tree.Prove(o.files.Files, cfg.Challenges[i], cfg.Done); err != nil {
 					first.CompareAndSwap(nil, &err)

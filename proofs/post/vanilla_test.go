@@ -230,6 +230,43 @@ func TestVanillaReadsConcurrently(t *testing.T) {
 	})
 }
 
+// tracedFile notes where it is read.
+type tracedFile struct {
+	merkle.File
+	offsets *[]int64
+}
+
+func (f tracedFile) ReadAt(p []byte, off int64) (int, error) {
+	*f.offsets = append(*f.offsets, off)
+	return f.File.ReadAt(p, off)
+}
+
+// TestVanillaReadsInOrder: one worker goes through the replica once, whatever
+// the order of the challenges, and reads nothing else of it.
+func TestVanillaReadsInOrder(t *testing.T) {
+	h := merkle.NewHasher()
+	files := testSector(t, h, 32<<10, 1)
+	var offsets []int64
+	files.Replica = tracedFile{files.Replica, &offsets}
+	open, err := post.Open(h, 32<<10, files)
+	if err != nil {
+		t.Fatal(err)
+	}
+	challenges := []uint64{1000, 3, 700, 64, 5, 512}
+	v, err := open.Vanilla(post.VanillaConfig{Sector: post.Sector{Number: 42, CommR: open.CommR()}, Challenges: challenges, Workers: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want := []int64{0, 0, 2048, 16384, 20480, 30720}; !slices.Equal(offsets, want) {
+		t.Errorf("replica read at %v, want %v", offsets, want)
+	}
+	for i, c := range challenges {
+		if got := v.Inclusion[i].Challenge(); got != c {
+			t.Errorf("proof %d is of leaf %d, want %d", i, got, c)
+		}
+	}
+}
+
 // TestCheckRefuses changes a sound winning proof in one place at a time.
 func TestCheckRefuses(t *testing.T) {
 	h := merkle.NewHasher()
