@@ -9,8 +9,9 @@ import (
 // It is stable over restarts.
 type BatchID string
 
-// Ref names one run of one deadline. A deadline that is aborted by a reorg and
-// started again gets a new run number; what an older run reports is ignored.
+// Ref names one run of one deadline. Runs are numbered through the life of the
+// machine: a deadline that is aborted by a reorg and started again gets a new
+// number, and what an older run reports is ignored.
 type Ref struct {
 	Key Key
 	Run int

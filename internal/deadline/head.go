@@ -85,8 +85,7 @@ func (m *Machine) discover() {
 	for m.conf.StartAt(m.next) <= m.epoch() {
 		due := At(info, KeyOf(m.next))
 		m.next = Ahead(due, 1)
-		known := func(s *State) bool { return s.Key == KeyOf(due) }
-		if !slices.ContainsFunc(m.active, known) {
+		if !m.knows(KeyOf(due)) {
 			m.active = append(m.active, &State{Ref: Ref{Key: KeyOf(due)}, Info: due})
 		}
 	}
@@ -116,7 +115,8 @@ func (m *Machine) advance(s *State) {
 		m.close(s)
 	case s.Phase == Waiting && m.conf.ShouldRun(s.Info, m.epoch()):
 		s.Phase, s.PlanTries = Planning, 0
-		s.Run++
+		m.runs++
+		s.Run = m.runs
 		m.emit(Start{Ref: s.Ref, Info: s.Info})
 	case s.Phase == Working:
 		for i := range s.Batches {

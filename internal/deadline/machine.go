@@ -52,6 +52,7 @@ type Machine struct {
 	seen bool
 	next dline.Info // first deadline not yet taken up
 
+	runs      int      // runs started so far
 	active    []*State // ascending Open
 	ended     []ended
 	recovered map[Key]abi.ChainEpoch // recovery targets handed out, with their Open
@@ -129,6 +130,12 @@ func (m *Machine) find(ref Ref) *State {
 	return nil
 }
 
+// knows reports whether a deadline is active or ended not long ago.
+func (m *Machine) knows(key Key) bool {
+	return slices.ContainsFunc(m.active, func(s *State) bool { return s.Key == key }) ||
+		slices.ContainsFunc(m.ended, func(e ended) bool { return e.state.Key == key })
+}
+
 // batch returns the batch of a live run together with its state, or nils.
 func (m *Machine) batch(ref Ref, id BatchID) (*State, *BatchState) {
 	s := m.find(ref)
@@ -145,11 +152,11 @@ func (m *Machine) batch(ref Ref, id BatchID) (*State, *BatchState) {
 
 func (m *Machine) resumed(e Resumed) {
 	info := At(m.head, e.Key)
-	known := slices.ContainsFunc(m.active, func(s *State) bool { return s.Key == e.Key })
-	if !m.seen || known || m.epoch() < info.Close {
+	if !m.seen || m.knows(e.Key) || m.epoch() < info.Close {
 		return
 	}
-	s := &State{Ref: Ref{Key: e.Key, Run: 1}, Info: info, Phase: Working}
+	m.runs++
+	s := &State{Ref: Ref{Key: e.Key, Run: m.runs}, Info: info, Phase: Working}
 	for _, p := range e.Batches {
 		s.Batches = append(s.Batches, BatchState{ID: p.ID, Stage: p.Stage, Attempt: p.Attempt,
 			LastError: "the manager was not running when the window closed"})

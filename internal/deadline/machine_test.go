@@ -72,7 +72,7 @@ func (d *driver) revert(from, epoch abi.ChainEpoch, want ...string) {
 	d.expect(deadline.Head{Info: d.net.at(0, epoch), RevertedFrom: from}, want...)
 }
 
-// ref is the n-th run of deadline index of the period that starts at 0.
+// ref is run number run, of deadline index of the period that starts at 0.
 func ref(index uint64, run int) deadline.Ref {
 	return deadline.Ref{Key: deadline.Key{Index: index}, Run: run}
 }
@@ -91,24 +91,24 @@ func TestStraightPath(t *testing.T) {
 	d.head(280, "start 0/4 #1 try 0", "recover 0/6")
 	d.expect(deadline.Planned{Ref: ref(4, 1)}, "end 0/4 nothing to prove")
 	d.head(289)
-	d.head(290, "start 0/5 #1 try 0")
-	d.expect(deadline.Planned{Ref: ref(5, 1), Batches: batches(deadline.Proving, "0,1,2", "3")},
+	d.head(290, "start 0/5 #2 try 0")
+	d.expect(deadline.Planned{Ref: ref(5, 2), Batches: batches(deadline.Proving, "0,1,2", "3")},
 		"prove 0/5 0,1,2 try 0", "prove 0/5 3 try 0")
-	d.expect(deadline.ProveFailed{Ref: ref(5, 1), Batch: "3", Reason: "slow"}, "prove 0/5 3 try 1")
-	d.expect(deadline.Proved{Ref: ref(5, 1), Batch: "0,1,2"})
+	d.expect(deadline.ProveFailed{Ref: ref(5, 2), Batch: "3", Reason: "slow"}, "prove 0/5 3 try 1")
+	d.expect(deadline.Proved{Ref: ref(5, 2), Batch: "0,1,2"})
 	d.head(303, "recover 0/7")
 	d.head(304, "submit 0/5 0,1,2 attempt 1 try 0")
-	d.expect(deadline.SubmitFailed{Ref: ref(5, 1), Batch: "0,1,2", Reason: "no answer"}, "submit 0/5 0,1,2 attempt 1 try 1")
-	d.expect(deadline.Submitted{Ref: ref(5, 1), Batch: "0,1,2"}, "wait 0/5 0,1,2 attempt 1")
-	d.expect(deadline.Proved{Ref: ref(5, 1), Batch: "3"}, "submit 0/5 3 attempt 1 try 0")
-	d.expect(deadline.Submitted{Ref: ref(5, 1), Batch: "3"}, "wait 0/5 3 attempt 1")
-	d.expect(deadline.WaitFailed{Ref: ref(5, 1), Batch: "0,1,2", Reason: "defect"}, "wait 0/5 0,1,2 attempt 1")
-	d.expect(deadline.MessageLanded{Ref: ref(5, 1), Batch: "0,1,2", Epoch: 306})
-	d.expect(deadline.MessageFailed{Ref: ref(5, 1), Batch: "3", Reason: "out of gas"}, "submit 0/5 3 attempt 2 try 0")
-	d.expect(deadline.Submitted{Ref: ref(5, 1), Batch: "3"}, "wait 0/5 3 attempt 2")
-	d.expect(deadline.MessageLanded{Ref: ref(5, 1), Batch: "3", Epoch: 320}, "end 0/5 proven")
+	d.expect(deadline.SubmitFailed{Ref: ref(5, 2), Batch: "0,1,2", Reason: "no answer"}, "submit 0/5 0,1,2 attempt 1 try 1")
+	d.expect(deadline.Submitted{Ref: ref(5, 2), Batch: "0,1,2"}, "wait 0/5 0,1,2 attempt 1")
+	d.expect(deadline.Proved{Ref: ref(5, 2), Batch: "3"}, "submit 0/5 3 attempt 1 try 0")
+	d.expect(deadline.Submitted{Ref: ref(5, 2), Batch: "3"}, "wait 0/5 3 attempt 1")
+	d.expect(deadline.WaitFailed{Ref: ref(5, 2), Batch: "0,1,2", Reason: "defect"}, "wait 0/5 0,1,2 attempt 1")
+	d.expect(deadline.MessageLanded{Ref: ref(5, 2), Batch: "0,1,2", Epoch: 306})
+	d.expect(deadline.MessageFailed{Ref: ref(5, 2), Batch: "3", Reason: "out of gas"}, "submit 0/5 3 attempt 2 try 0")
+	d.expect(deadline.Submitted{Ref: ref(5, 2), Batch: "3"}, "wait 0/5 3 attempt 2")
+	d.expect(deadline.MessageLanded{Ref: ref(5, 2), Batch: "3", Epoch: 320}, "end 0/5 proven")
 	d.head(349)
-	d.head(350, "start 0/6 #1 try 0")
+	d.head(350, "start 0/6 #3 try 0")
 	if s := d.m.Snapshot(); len(s) != 1 || s[0].Phase != deadline.Planning {
 		t.Errorf("snapshot %+v", s)
 	}
@@ -118,9 +118,9 @@ func TestTwoDeadlinesAreActiveAtOnce(t *testing.T) {
 	d := newDriver(t)
 	d.head(304, "start 0/5 #1 try 0")
 	d.expect(deadline.Planned{Ref: ref(5, 1), Batches: batches(deadline.Proving, "0")}, "prove 0/5 0 try 0")
-	d.head(350, "start 0/6 #1 try 0")
-	d.expect(deadline.Planned{Ref: ref(6, 1), Batches: batches(deadline.Proving, "0")}, "prove 0/6 0 try 0")
-	d.expect(deadline.Proved{Ref: ref(6, 1), Batch: "0"})
+	d.head(350, "start 0/6 #2 try 0")
+	d.expect(deadline.Planned{Ref: ref(6, 2), Batches: batches(deadline.Proving, "0")}, "prove 0/6 0 try 0")
+	d.expect(deadline.Proved{Ref: ref(6, 2), Batch: "0"})
 	d.expect(deadline.Proved{Ref: ref(5, 1), Batch: "0"}, "submit 0/5 0 attempt 1 try 0")
 }
 
@@ -145,7 +145,7 @@ func TestResumedAfterClose(t *testing.T) {
 	d.head(320, "start 0/5 #1 try 0")
 	d.expect(closed, "wait 0/3 0 attempt 1", "stop 0/3")
 	d.expect(closed)
-	d.expect(deadline.MessageLanded{Ref: ref(3, 1), Batch: "0", Epoch: 215}, "end 0/3 proven")
+	d.expect(deadline.MessageLanded{Ref: ref(3, 2), Batch: "0", Epoch: 215}, "end 0/3 proven")
 	out := d.expect(deadline.Resumed{Key: deadline.Key{Index: 2}, Batches: batches(deadline.Ready, "0")}, "stop 0/2", "end 0/2 missed")
 	if reason := out[1].(deadline.End).Outcome.Reason; !strings.Contains(reason, "not running") {
 		t.Errorf("reason %q", reason)
@@ -224,7 +224,7 @@ func TestClose(t *testing.T) {
 	open := func(d *driver, bs ...deadline.PlannedBatch) {
 		d.head(310, "start 0/5 #1 try 0")
 		d.m.Step(deadline.Planned{Ref: ref(5, 1), Batches: bs})
-		d.head(358, "start 0/6 #1 try 0")
+		d.head(358, "start 0/6 #2 try 0")
 	}
 	t.Run("not sent", func(t *testing.T) {
 		d := newDriver(t)
@@ -276,12 +276,12 @@ func TestClose(t *testing.T) {
 		d := newDriver(t)
 		d.head(310, "start 0/5 #1 try 0")
 		d.expect(deadline.PlanFailed{Ref: ref(5, 1), Reason: "node down"}, "start 0/5 #1 try 1")
-		d.head(490, "stop 0/5", "end 0/5 missed", "end 0/6 missed", "end 0/7 missed", "start 0/8 #1 try 0")
+		d.head(490, "stop 0/5", "end 0/5 missed", "end 0/6 missed", "end 0/7 missed", "start 0/8 #2 try 0")
 	})
 	t.Run("reverted into the window again", func(t *testing.T) {
 		d := newDriver(t)
 		open(d, batches(deadline.Proving, "0")...)
 		d.head(360, "stop 0/5", "end 0/5 missed")
-		d.revert(357, 358, "start 0/5 #2 try 0")
+		d.revert(357, 358, "start 0/5 #3 try 0")
 	})
 }
