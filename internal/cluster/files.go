@@ -63,7 +63,8 @@ timeout = '5m'
 max_retry = 5
 heartbeat_timeout = '6s'
 retry_job_interval = '1s'
-`))
+{{with .PartitionSectors}}partition_sectors = {{.}}
+{{end}}`))
 
 var slaveConfig = template.Must(template.New("slave").Parse(`[master]
 server_addr = '{{.Master}}'
@@ -74,7 +75,8 @@ heartbeat_interval = '1s'
 concurrent = 1
 pull_interval = '1s'
 spool = '{{.Spool}}'
-`))
+{{with .PartitionSectors}}partition_sectors = {{.}}
+{{end}}`))
 
 // store is one storage directory in the manager's file.
 type store struct{ Name, Path string }
@@ -107,12 +109,16 @@ func (c *Cluster) writeFiles(ctx context.Context) error {
 	if url == "" {
 		url = "sqlite://" + c.cfg.path("queue.db")
 	}
-	err = render(masterConfig, c.masterConfigPath(), map[string]any{"Listen": c.masterAddr, "URL": url})
+	err = render(masterConfig, c.masterConfigPath(), map[string]any{
+		"Listen": c.masterAddr, "URL": url, "PartitionSectors": c.cfg.PartitionSectors,
+	})
 	if err != nil {
 		return err
 	}
 	for i := range c.cfg.Slaves {
-		values := map[string]any{"Master": c.masterAddr, "Spool": c.cfg.path(slaveName(i) + ".spool")}
+		values := map[string]any{
+			"Master": c.masterAddr, "Spool": c.cfg.path(slaveName(i) + ".spool"), "PartitionSectors": c.cfg.PartitionSectors,
+		}
 		if err := render(slaveConfig, c.slaveConfigPath(i), values); err != nil {
 			return err
 		}
