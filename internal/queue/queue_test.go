@@ -636,7 +636,7 @@ func TestFaults(t *testing.T) {
 			for nth := range 3 {
 				t.Run(fmt.Sprintf("%s/applied=%v/call=%d", method, apply, nth), func(t *testing.T) {
 					simulate(t, func(w *world) {
-						q := w.master(w.ctx)
+						q := w.master(w.ctx, func(c *queue.Config) { c.PollInterval = time.Second })
 						seen := 0
 						w.setFault(func(m string) (bool, error) {
 							if m != method {
