@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"math/bits"
+	"sync"
 
 	"github.com/consensys/gnark-crypto/ecc/bls12-381/fr"
 )
@@ -37,6 +38,7 @@ type Level struct {
 type Assignment struct {
 	circuit *Circuit
 	source  func(block int) (*Sector, error)
+	scratch sync.Pool // *[]fr.Element, the auxiliary variables of a block
 }
 
 // Assign makes the assignment of the sectors that source returns; it is asked
@@ -71,9 +73,14 @@ func (a *Assignment) Rows(block int, left, right, product []fr.Element) error {
 	if err != nil {
 		return err
 	}
-	aux := make([]fr.Element, a.circuit.aux)
-	a.circuit.fill(s, aux)
-	a.circuit.evaluate(s, aux, &rowWriter{a: left, b: right, c: product})
+	scratch, _ := a.scratch.Get().(*[]fr.Element)
+	if scratch == nil {
+		aux := make([]fr.Element, a.circuit.aux)
+		scratch = &aux
+	}
+	defer a.scratch.Put(scratch)
+	a.circuit.fill(s, *scratch)
+	a.circuit.evaluate(s, *scratch, &rowWriter{a: left, b: right, c: product})
 	return nil
 }
 

@@ -66,7 +66,7 @@ func TestSumsG1(t *testing.T) {
 			if _, err := want.MultiExp(points, scalars, ecc.MultiExpConfig{NbTasks: 2}); err != nil {
 				t.Fatal(err)
 			}
-			sum := newSumG1(newPool(workers, nil), uint64(n))
+			sum := newSumG1(newPool(workers, nil), uint64(n), 1<<17)
 			for range 2 {
 				for from := 0; from < n; from += 1111 {
 					to := min(from+1111, n)
@@ -97,7 +97,7 @@ func TestSumsSameScalar(t *testing.T) {
 	if _, err := want.MultiExp(points, scalars, ecc.MultiExpConfig{NbTasks: 2}); err != nil {
 		t.Fatal(err)
 	}
-	sum := newSumG1(newPool(2, nil), uint64(len(points)))
+	sum := newSumG1(newPool(2, nil), uint64(len(points)), 1<<17)
 	if err := sum.add(points, scalars); err != nil {
 		t.Fatal(err)
 	}
@@ -122,7 +122,7 @@ func TestSumsG2(t *testing.T) {
 	if _, err := want.MultiExp(points, scalars, ecc.MultiExpConfig{NbTasks: 2}); err != nil {
 		t.Fatal(err)
 	}
-	sum := newSumG2(newPool(2, nil), n)
+	sum := newSumG2(newPool(2, nil), n, 1<<17)
 	if err := sum.add(points, scalars); err != nil {
 		t.Fatal(err)
 	}
@@ -166,7 +166,7 @@ func BenchmarkSumG1(b *testing.B) {
 		scalars[i].MustSetRandom()
 	}
 	for b.Loop() {
-		sum := newSumG1(newPool(2, nil), n)
+		sum := newSumG1(newPool(2, nil), n, 1<<20)
 		if err := sum.add(points, scalars); err != nil {
 			b.Fatal(err)
 		}

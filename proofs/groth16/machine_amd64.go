@@ -13,7 +13,7 @@ func vectorG2(n int) batchAdder[ifma.G2, bls.G2Affine] { return ifma.NewG2Adder(
 
 // newBucketsG1 returns buckets for about n points over the fastest adder of
 // this machine.
-func newBucketsG1(p pool, n uint64) accumulator[bls.G1Affine, bls.G1Jac] {
+func newBucketsG1(p pool, n uint64, maxBuckets int) accumulator[bls.G1Affine, bls.G1Jac] {
 	if ifma.Supported() {
 		return newBuckets[ifma.G1, bls.G1Affine, bls.G1Jac](p, n, maxBuckets, vectorG1)
 	}
@@ -21,11 +21,11 @@ func newBucketsG1(p pool, n uint64) accumulator[bls.G1Affine, bls.G1Jac] {
 }
 
 // newBucketsG2 is newBucketsG1 over G2.
-func newBucketsG2(p pool, n uint64) accumulator[bls.G2Affine, bls.G2Jac] {
+func newBucketsG2(p pool, n uint64, maxBuckets int) accumulator[bls.G2Affine, bls.G2Jac] {
 	if ifma.Supported() {
-		return newBuckets[ifma.G2, bls.G2Affine, bls.G2Jac](p, n, maxBuckets/2, vectorG2)
+		return newBuckets[ifma.G2, bls.G2Affine, bls.G2Jac](p, n, maxBuckets, vectorG2)
 	}
-	return newBuckets[bls.G2Affine, bls.G2Affine, bls.G2Jac](p, n, maxBuckets/2, newScalarG2)
+	return newBuckets[bls.G2Affine, bls.G2Affine, bls.G2Jac](p, n, maxBuckets, newScalarG2)
 }
 
 // newFixedG1 returns a table for about n multiples of base over the fastest

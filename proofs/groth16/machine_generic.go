@@ -5,13 +5,13 @@ package groth16
 import bls "github.com/consensys/gnark-crypto/ecc/bls12-381"
 
 // newBucketsG1 returns buckets for about n points.
-func newBucketsG1(p pool, n uint64) accumulator[bls.G1Affine, bls.G1Jac] {
+func newBucketsG1(p pool, n uint64, maxBuckets int) accumulator[bls.G1Affine, bls.G1Jac] {
 	return newBuckets[bls.G1Affine, bls.G1Affine, bls.G1Jac](p, n, maxBuckets, newScalarG1)
 }
 
 // newBucketsG2 is newBucketsG1 over G2.
-func newBucketsG2(p pool, n uint64) accumulator[bls.G2Affine, bls.G2Jac] {
-	return newBuckets[bls.G2Affine, bls.G2Affine, bls.G2Jac](p, n, maxBuckets/2, newScalarG2)
+func newBucketsG2(p pool, n uint64, maxBuckets int) accumulator[bls.G2Affine, bls.G2Jac] {
+	return newBuckets[bls.G2Affine, bls.G2Affine, bls.G2Jac](p, n, maxBuckets, newScalarG2)
 }
 
 // newFixedG1 returns a table for about n multiples of base.

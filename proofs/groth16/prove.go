@@ -60,6 +60,8 @@ type prover struct {
 	pool     pool
 	blinding Blinding
 
+	sumG1 accumulator[bls.G1Affine, bls.G1Jac] // one sum after the other
+
 	progress    func(done, total uint64)
 	done, total uint64
 }
@@ -79,20 +81,21 @@ func (p *prover) run() (*Proof, error) {
 		return nil, err
 	}
 	var s sums
+	p.sumG1 = newSumG1(p.pool, counts.H+counts.L, p.maxBuckets(1))
 	if s.lh, err = p.sumLH(h); err != nil {
 		return nil, err
 	}
-	h = nil // the largest part of the memory
 	if s.a, err = p.sumA(inputs); err != nil {
-		return nil, err
-	}
-	if s.b2, err = p.sumB2(); err != nil {
 		return nil, err
 	}
 	if !p.blinding.R.IsZero() {
 		if s.b1, err = p.sumB1(); err != nil {
 			return nil, err
 		}
+	}
+	p.sumG1 = nil
+	if s.b2, err = p.sumB2(); err != nil {
+		return nil, err
 	}
 	return p.assemble(&s)
 }

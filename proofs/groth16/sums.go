@@ -19,25 +19,22 @@ type accumulator[A, J any] interface {
 // pay off.
 const bucketPoints = 1 << 9
 
-// newSumG1 returns the fastest accumulator for n points of G1.
-func newSumG1(p pool, n uint64) accumulator[bls.G1Affine, bls.G1Jac] {
+// newSumG1 returns the fastest accumulator for sums of up to n points of G1 that
+// keeps at most maxBuckets buckets of 128 bytes.
+func newSumG1(p pool, n uint64, maxBuckets int) accumulator[bls.G1Affine, bls.G1Jac] {
 	if n >= bucketPoints {
-		return newBucketsG1(p, n)
+		return newBucketsG1(p, n, maxBuckets)
 	}
 	return &multiExpG1{pool: p}
 }
 
-// newSumG2 returns the fastest accumulator for n points of G2.
-func newSumG2(p pool, n uint64) accumulator[bls.G2Affine, bls.G2Jac] {
+// newSumG2 is newSumG1 over G2; its buckets have 256 bytes.
+func newSumG2(p pool, n uint64, maxBuckets int) accumulator[bls.G2Affine, bls.G2Jac] {
 	if n >= bucketPoints {
-		return newBucketsG2(p, n)
+		return newBucketsG2(p, n, maxBuckets)
 	}
 	return &multiExpG2{pool: p}
 }
-
-// maxBuckets bounds the memory of the buckets of one sum: 128 bytes each in G1,
-// half as many of 256 in G2.
-const maxBuckets = 1 << 20
 
 // multiExpG1 is an accumulator over gnark-crypto's multi-scalar multiplication,
 // for few points.

@@ -8,9 +8,14 @@ import (
 // witnessPiece is about how many auxiliary variables are made at a time.
 const witnessPiece = 1 << 16
 
+// maxBuckets bounds the memory of the buckets to 64 bytes for each point of the
+// domain, beside the 32 of h, wherever that is more than small change. size is
+// that of a bucket in units of 128 bytes.
+func (p *prover) maxBuckets(size int) int { return max(p.layout.domain()/2, 1<<17) / size }
+
 // sumLH is Σ h_i·H_i + Σ aux_i·L_i.
 func (p *prover) sumLH(h []fr.Element) (bls.G1Jac, error) {
-	sum := newSumG1(p.pool, uint64(len(p.key.H)+len(p.key.L)))
+	sum := p.sumG1
 	if err := addPieces(p, sum, p.key.H, h); err != nil {
 		return bls.G1Jac{}, err
 	}
@@ -24,7 +29,7 @@ func (p *prover) sumLH(h []fr.Element) (bls.G1Jac, error) {
 
 // sumA is the sum over A: all inputs, then the A-dense auxiliaries.
 func (p *prover) sumA(inputs []fr.Element) (bls.G1Jac, error) {
-	sum := newSumG1(p.pool, uint64(len(p.key.A)))
+	sum := p.sumG1
 	if err := addPieces(p, sum, p.key.A[:len(inputs)], inputs); err != nil {
 		return bls.G1Jac{}, err
 	}
@@ -39,12 +44,12 @@ func (p *prover) sumA(inputs []fr.Element) (bls.G1Jac, error) {
 
 // sumB1 is the sum over B1: ONE, then the B-dense auxiliaries.
 func (p *prover) sumB1() (bls.G1Jac, error) {
-	return sumB(p, newSumG1(p.pool, uint64(len(p.key.B1))), p.key.B1)
+	return sumB(p, p.sumG1, p.key.B1)
 }
 
 // sumB2 is sumB1 over G2.
 func (p *prover) sumB2() (bls.G2Jac, error) {
-	return sumB(p, newSumG2(p.pool, uint64(len(p.key.B2))), p.key.B2)
+	return sumB(p, newSumG2(p.pool, uint64(len(p.key.B2)), p.maxBuckets(2)), p.key.B2)
 }
 
 func sumB[A, J any](p *prover, sum accumulator[A, J], points []A) (J, error) {

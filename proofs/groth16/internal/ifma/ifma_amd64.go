@@ -98,12 +98,29 @@ func (a *G1Adder) Add(targets, sources []G1, ops *Ops) bool {
 			return false
 		}
 	}
-	for j, inverse := range fp.BatchInvert(x[:]) {
-		a.b.acc[0].setLane(j, a.c.implant(&inverse))
+	invert(&x)
+	for j := range x {
+		a.b.acc[0].setLane(j, a.c.implant(&x[j]))
 	}
 	backwardG1(&a.b)
 	ops.Reset()
 	return true
+}
+
+// invert replaces non-zero elements by their inverses.
+func invert(x *[lanes]fp.Element) {
+	var before [lanes]fp.Element
+	product := fp.One()
+	for j := range x {
+		before[j] = product
+		product.Mul(&product, &x[j])
+	}
+	product.Inverse(&product)
+	for j := lanes - 1; j >= 0; j-- {
+		next := x[j]
+		x[j].Mul(&product, &before[j])
+		product.Mul(&product, &next)
+	}
 }
 
 // G2Adder is G1Adder over G2.
@@ -138,9 +155,10 @@ func (a *G2Adder) Add(targets, sources []G2, ops *Ops) bool {
 			return false
 		}
 	}
-	for j, inverse := range fp.BatchInvert(norm[:]) {
-		x[0][j].Mul(&x[0][j], &inverse)
-		x[1][j].Mul(&x[1][j], &inverse)
+	invert(&norm)
+	for j := range norm {
+		x[0][j].Mul(&x[0][j], &norm[j])
+		x[1][j].Mul(&x[1][j], &norm[j])
 		x[1][j].Neg(&x[1][j])
 		for k := range x {
 			a.b.acc[k].setLane(j, a.c.implant(&x[k][j]))

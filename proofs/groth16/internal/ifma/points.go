@@ -12,10 +12,13 @@ type Ops struct {
 	negate         []uint8 // one bit a lane
 }
 
+// prefetch is how far the assembly reads behind the targets of a batch.
+const prefetch = 4 * lanes
+
 // NewOps makes room for n additions.
 func NewOps(n int) *Ops {
 	n = (n + lanes - 1) / lanes * lanes
-	return &Ops{target: make([]uint32, 0, n), source: make([]uint32, 0, n), negate: make([]uint8, n/lanes)}
+	return &Ops{target: make([]uint32, 0, n+prefetch), source: make([]uint32, 0, n), negate: make([]uint8, n/lanes)}
 }
 
 // Len is the number of waiting additions.

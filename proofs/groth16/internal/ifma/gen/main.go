@@ -51,6 +51,10 @@ const (
 // vec is the size of 8 lanes of 8 limbs.
 const vec = 512
 
+// prefetchGroups is how many groups ahead targets are fetched. The lists of
+// targets are longer by as many: see NewOps.
+const prefetchGroups = 4
+
 var out bytes.Buffer
 
 func emit(format string, args ...any) { fmt.Fprintf(&out, "\t"+format+"\n", args...) }
@@ -300,6 +304,14 @@ func genForward(name string, degree int) {
 	prologue()
 	loop := "forward" + name[len(name)-2:]
 	label(loop)
+	// The targets lie anywhere in memory: fetch those of a later group.
+	for r := range 8 {
+		emit("MOVL %d(R10), AX", 32*prefetchGroups+4*r)
+		emit("SHLQ $%d, AX", shift)
+		for line := range 2 * degree {
+			emit("PREFETCHT0 %d(R8)(AX*1)", 64*line)
+		}
+	}
 	for k := range degree {
 		gather("R8", "R10", shift, 64*k)
 		store(0, "R14", bTemp)
