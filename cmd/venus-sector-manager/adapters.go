@@ -29,11 +29,7 @@ func (c *sectorChecker) CheckSectors(ctx context.Context, miner abi.ActorID, sec
 	defer cancel()
 	wanted := make([]sector.Wanted, len(sectors))
 	for i, s := range sectors {
-		size, err := s.SealProof.SectorSize()
-		if err != nil {
-			return poster.CheckResult{}, fmt.Errorf("sector %d: %w", s.Number, err)
-		}
-		wanted[i] = sector.Wanted{Number: s.Number, SectorSize: uint64(size), CommR: s.CommR, Updated: s.Updated}
+		wanted[i] = sector.Wanted{Number: s.Number, SectorSize: s.Size, CommR: s.CommR, Updated: s.Updated}
 	}
 	result := poster.CheckResult{Good: map[uint64]poster.Files{}, Bad: map[uint64]error{}}
 	for _, found := range c.checker.Check(ctx, uint64(miner), wanted, c.strict[miner]) {
