@@ -33,10 +33,9 @@ type buckets[R, A, J any, P affine[A], Q jacobian[J, A]] struct {
 	areas   []*area[R, A, P] // copy after copy
 	copies  int
 
-	points []R                // of the chunk
-	digits [][]int32          // digits[k][i]: of point i in window k
-	adders []batchAdder[R, A] // one a worker
-	ones   []J                // points whose scalar is one: bits are frequent in a witness
+	points    []R       // of the chunk
+	digits    [][]int32 // digits[k][i]: of point i in window k
+	importers []*importer[R, A, J, P, Q]
 }
 
 // area is a part of the windows with their buckets.
@@ -73,9 +72,8 @@ func newBuckets[R, A, J any, P affine[A], Q jacobian[J, A]](p pool, n uint64, ma
 		}
 	}
 	for range p.workers {
-		b.adders = append(b.adders, newAdder(8))
+		b.importers = append(b.importers, newImporter[R, A, J, P, Q](newAdder, len(b.windows)))
 	}
-	b.ones = make([]J, p.workers)
 	room := int(min(n, chunkPoints))
 	b.points = make([]R, room+1)
 	b.digits = make([][]int32, len(b.windows))
@@ -110,33 +108,18 @@ func (b *buckets[R, A, J, P, Q]) add(points []A, scalars []fr.Element) error {
 	return nil
 }
 
+// addChunk adds at most chunkPoints points.
 func (b *buckets[R, A, J, P, Q]) addChunk(points []A, scalars []fr.Element) error {
-	const piece = 1 << 10
 	n := len(points)
-	err := b.pool.run((n+piece-1)/piece, func(worker, i int) error {
-		from, to := i*piece, min((i+1)*piece, n)
-		b.adders[worker].Import(b.points[from:to], points[from:to])
-		digits := make([]int32, len(b.windows))
-		for j := from; j < to; j++ {
-			switch {
-			case P(&points[j]).IsInfinity() || scalars[j].IsZero():
-				clear(digits)
-			case scalars[j].IsOne():
-				clear(digits)
-				Q(&b.ones[worker]).AddMixed(&points[j])
-			default:
-				recode(&scalars[j], b.windows, digits)
-			}
-			for k, d := range digits {
-				b.digits[k][j] = d
-			}
-		}
+	b.points[n] = b.importers[0].adder.Filler()
+	err := b.pool.run((n+importPoints-1)/importPoints, func(worker, i int) error {
+		from, to := i*importPoints, min((i+1)*importPoints, n)
+		b.importers[worker].run(b, points, scalars, from, to)
 		return nil
 	})
 	if err != nil {
 		return err
 	}
-	b.points[n] = b.adders[0].Filler()
 	perCopy := len(b.areas) / b.copies
 	return b.pool.run(len(b.areas), func(_, i int) error {
 		part := i / perCopy

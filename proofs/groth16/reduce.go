@@ -25,10 +25,11 @@ func (b *buckets[R, A, J, P, Q]) sum() (J, error) {
 		}
 		Q(&total).AddAssign(&sums[k])
 	}
-	for i := range b.ones {
-		Q(&total).AddAssign(&b.ones[i])
+	for _, m := range b.importers {
+		var none J
+		Q(&total).AddAssign(&m.ones)
+		m.ones = none
 	}
-	clear(b.ones)
 	for _, a := range b.areas {
 		clear(a.occupied)
 	}
