@@ -53,7 +53,7 @@ func startMariaDB(t *testing.T, dir string) *mariadb {
 	})
 	runOK(t, dir, "mysql", "--no-defaults", "-uroot", "-S", db.sock, "-e",
 		"ALTER USER 'root'@'localhost' IDENTIFIED BY 'password'; "+
-			"CREATE USER 'root'@'127.0.0.1' IDENTIFIED BY 'password'; GRANT ALL ON *.* TO 'root'@'127.0.0.1'")
+			"CREATE OR REPLACE USER 'root'@'127.0.0.1' IDENTIFIED BY 'password'; GRANT ALL ON *.* TO 'root'@'127.0.0.1' WITH GRANT OPTION")
 	return db
 }
 
