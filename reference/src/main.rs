@@ -5,6 +5,7 @@ mod case;
 mod files;
 mod post;
 mod processor;
+mod timing;
 
 use std::path::PathBuf;
 
@@ -90,6 +91,26 @@ enum Command {
         #[arg(long = "in")]
         input: PathBuf,
     },
+    /// Time one Poseidon hash of eight elements
+    TimePoseidon {
+        #[arg(long, default_value_t = 5)]
+        rounds: usize,
+        #[arg(long, default_value_t = 10_000)]
+        hashes: usize,
+    },
+    /// Time the verification of proofs of one key as a batch
+    TimeVerify {
+        #[arg(long)]
+        vk: PathBuf,
+        /// 192 bytes for each proof
+        #[arg(long)]
+        proofs: PathBuf,
+        /// public inputs of each proof in turn, 32 bytes little-endian each
+        #[arg(long)]
+        inputs: PathBuf,
+        #[arg(long, default_value_t = 5)]
+        rounds: usize,
+    },
 }
 
 fn main() -> Result<()> {
@@ -168,5 +189,7 @@ fn main() -> Result<()> {
             println!("{}: verified in {ms} ms", input.display());
             Ok(())
         }
+        Command::TimePoseidon { rounds, hashes } => timing::poseidon(rounds, hashes),
+        Command::TimeVerify { vk, proofs, inputs, rounds } => timing::verify(&vk, &proofs, &inputs, rounds),
     }
 }
