@@ -1,7 +1,10 @@
 package mysql
 
 import (
+	"context"
 	"crypto/tls"
+	"database/sql/driver"
+	"errors"
 	"fmt"
 	"net"
 	"strings"
@@ -58,4 +61,24 @@ func driverConfig(in Config) (*mysql.Config, error) {
 	cfg.MaxAllowedPacket = 0 // ask the server
 	cfg.Logger = &mysql.NopLogger{}
 	return cfg, nil
+}
+
+// readCommitted sets the isolation of each new connection once, instead of at
+// each transaction. Under the default, REPEATABLE READ, claims would lock gaps.
+type readCommitted struct{ driver.Connector }
+
+// Connect implements driver.Connector.
+func (c readCommitted) Connect(ctx context.Context) (driver.Conn, error) {
+	conn, err := c.Connector.Connect(ctx)
+	if err != nil {
+		return nil, err
+	}
+	execer, ok := conn.(driver.ExecerContext)
+	if !ok {
+		return nil, errors.Join(errors.New("the MySQL client cannot execute statements"), conn.Close())
+	}
+	if _, err := execer.ExecContext(ctx, "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED", nil); err != nil {
+		return nil, errors.Join(err, conn.Close())
+	}
+	return conn, nil
 }

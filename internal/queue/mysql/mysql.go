@@ -103,7 +103,7 @@ func OpenUnmigrated(cfg Config, log *slog.Logger) (*DB, error) {
 	if err != nil {
 		return nil, fmt.Errorf("database %s: %w", cfg.Address, err)
 	}
-	pool := sql.OpenDB(connector)
+	pool := sql.OpenDB(readCommitted{connector})
 	pool.SetMaxOpenConns(defaultTo(cfg.MaxConnections, 20))
 	pool.SetMaxIdleConns(defaultTo(cfg.MaxConnections, 20))
 	pool.SetConnMaxIdleTime(defaultTo(cfg.IdleTimeout, 10*time.Minute))
@@ -187,13 +187,23 @@ func (db *DB) Read(ctx context.Context, fn func(context.Context, sqlstore.Querie
 	return db.explain(fn(ctx, db.pool))
 }
 
+// Once implements sqlstore.Runner.
+func (db *DB) Once(ctx context.Context, fn func(context.Context, sqlstore.Querier) error) error {
+	return db.retry(ctx, func() error { return fn(ctx, db.pool) })
+}
+
 // Write implements sqlstore.Runner.
 func (db *DB) Write(ctx context.Context, fn func(context.Context, sqlstore.Querier) error) error {
 	if err := db.learnServer(ctx); err != nil {
 		return db.explain(err)
 	}
+	return db.retry(ctx, func() error { return db.transact(ctx, fn) })
+}
+
+// retry repeats do while it loses conflicts.
+func (db *DB) retry(ctx context.Context, do func() error) error {
 	for try := 1; ; try++ {
-		err := db.transact(ctx, fn)
+		err := do()
 		if err == nil || !conflict(err) || try == attempts {
 			return db.explain(err)
 		}
@@ -208,7 +218,7 @@ func (db *DB) Write(ctx context.Context, fn func(context.Context, sqlstore.Queri
 
 // transact runs fn once in a transaction.
 func (db *DB) transact(ctx context.Context, fn func(context.Context, sqlstore.Querier) error) error {
-	tx, err := db.pool.BeginTx(ctx, &sql.TxOptions{Isolation: sql.LevelReadCommitted})
+	tx, err := db.pool.BeginTx(ctx, nil)
 	if err != nil {
 		return err
 	}

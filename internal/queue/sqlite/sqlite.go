@@ -139,6 +139,11 @@ func (db *DB) Read(ctx context.Context, fn func(context.Context, sqlstore.Querie
 	return unavailable(fn(ctx, db.read), db.path)
 }
 
+// Once implements sqlstore.Runner: with one writer a transaction costs nothing.
+func (db *DB) Once(ctx context.Context, fn func(context.Context, sqlstore.Querier) error) error {
+	return db.write.do(ctx, fn)
+}
+
 // Write implements sqlstore.Runner.
 func (db *DB) Write(ctx context.Context, fn func(context.Context, sqlstore.Querier) error) error {
 	return db.write.do(ctx, fn)

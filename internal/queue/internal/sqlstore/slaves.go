@@ -10,7 +10,7 @@ import (
 // SeeSlave implements queue.Store.
 func (s *Store) SeeSlave(ctx context.Context, now int64, v queue.Slave) (bool, error) {
 	var drain bool
-	err := s.Run.Write(ctx, func(ctx context.Context, q Querier) error {
+	err := s.Run.Once(ctx, func(ctx context.Context, q Querier) error {
 		name, version, address := clip(v.Name, 100), clip(v.Version, 100), clip(v.Address, 100)
 		n, err := affected(q.ExecContext(ctx, `UPDATE slaves SET version = ?, address = ?, concurrent = ?, last_seen = ? WHERE name = ?`,
 			version, address, v.Concurrent, now, name))
@@ -55,7 +55,7 @@ func (s *Store) Slaves(ctx context.Context, seenSince int64) ([]queue.Slave, err
 
 // DrainSlave implements queue.Store.
 func (s *Store) DrainSlave(ctx context.Context, name string, drain bool) error {
-	return s.Run.Write(ctx, func(ctx context.Context, q Querier) error {
+	return s.Run.Once(ctx, func(ctx context.Context, q Querier) error {
 		n, err := affected(q.ExecContext(ctx, `UPDATE slaves SET draining = ? WHERE name = ?`, drain, name))
 		if err == nil && n == 0 {
 			return fmt.Errorf("slave %q: %w", name, queue.ErrNotFound)
@@ -66,7 +66,7 @@ func (s *Store) DrainSlave(ctx context.Context, name string, drain bool) error {
 
 // ForgetSlaves implements queue.Store.
 func (s *Store) ForgetSlaves(ctx context.Context, seenBefore int64) error {
-	return s.Run.Write(ctx, func(ctx context.Context, q Querier) error {
+	return s.Run.Once(ctx, func(ctx context.Context, q Querier) error {
 		_, err := q.ExecContext(ctx, `DELETE FROM slaves WHERE last_seen < ?`, seenBefore)
 		return err
 	})

@@ -35,6 +35,10 @@ type Querier interface {
 type Runner interface {
 	// Read runs fn once, outside any transaction.
 	Read(ctx context.Context, fn func(context.Context, Querier) error) error
+	// Once runs fn outside any transaction: each of its statements is one of
+	// its own, durable when it has returned. Like Write it may run fn several
+	// times, so fn must be of the kind that can be repeated.
+	Once(ctx context.Context, fn func(context.Context, Querier) error) error
 	// Write runs fn in a transaction, possibly several times (a conflict is
 	// retried), so fn must set its results anew each time. The transaction is
 	// durable when Write returns nil. Failures of the database are wrapped in
@@ -134,55 +138,69 @@ func find(ctx context.Context, q Querier, id, lock string) (queue.Task, error) {
 	return t, err
 }
 
-// Put implements queue.Store.
+// Put implements queue.Store. The usual case, a new task, is one INSERT.
 func (s *Store) Put(ctx context.Context, now int64, n queue.NewTask) (queue.Task, error) {
 	var stored queue.Task
-	err := s.Run.Write(ctx, func(ctx context.Context, q Querier) error {
+	err := s.Run.Once(ctx, func(ctx context.Context, q Querier) error {
 		var err error
-		stored, err = find(ctx, q, n.ID, s.Dialect.RowLock)
-		if errors.Is(err, queue.ErrNotFound) {
-			_, err = q.ExecContext(ctx,
-				`INSERT INTO tasks (id, in_body, created_at, not_after, sector_size) VALUES (?, ?, ?, ?, ?)`,
-				n.ID, n.In, now, n.NotAfter, int64(n.SectorSize))
-			if err == nil || !s.Dialect.Duplicate(err) {
-				stored = queue.Task{
-					ID: n.ID, State: task.Ready, CreatedAt: now, NotAfter: n.NotAfter, SectorSize: n.SectorSize, In: n.In,
-				}
-				return err
-			}
-			stored, err = find(ctx, q, n.ID, s.Dialect.RowLock) // another master was first
-		}
-		if err != nil {
+		stored, err = find(ctx, q, n.ID, "")
+		if !errors.Is(err, queue.ErrNotFound) {
 			return err
 		}
-		return s.putAgain(ctx, q, n, &stored)
+		_, err = q.ExecContext(ctx,
+			`INSERT INTO tasks (id, in_body, created_at, not_after, sector_size) VALUES (?, ?, ?, ?, ?)`,
+			n.ID, n.In, now, n.NotAfter, int64(n.SectorSize))
+		if err != nil && s.Dialect.Duplicate(err) { // another master was first
+			stored, err = find(ctx, q, n.ID, "")
+			return err
+		}
+		stored = queue.Task{
+			ID: n.ID, State: task.Ready, CreatedAt: now, NotAfter: n.NotAfter, SectorSize: n.SectorSize, In: n.In,
+		}
+		return err
+	})
+	if err != nil || updateFor(stored, n) == nil {
+		return stored, err
+	}
+	err = s.Run.Write(ctx, func(ctx context.Context, q Querier) error {
+		var err error
+		if stored, err = find(ctx, q, n.ID, s.Dialect.RowLock); err != nil {
+			return err
+		}
+		update := updateFor(stored, n) // now under lock
+		if update == nil {
+			return nil
+		}
+		if err := update(ctx, q); err != nil {
+			return err
+		}
+		stored, err = find(ctx, q, n.ID, "")
+		return err
 	})
 	return stored, err
 }
 
-// putAgain brings a known task up to date with a question asked again.
-func (s *Store) putAgain(ctx context.Context, q Querier, n queue.NewTask, stored *queue.Task) error {
+// updateFor returns what must change in a known task when its question is
+// asked again; nil means nothing.
+func updateFor(stored queue.Task, n queue.NewTask) func(context.Context, Querier) error {
 	_, open := stored.State.Next(task.Expired) // that is: it is not over
 	switch {
 	case stored.State == task.Failed && stored.Verdict != task.KindCancelled:
-		if stored.Archived {
-			if err := unarchive(ctx, q, n.ID); err != nil {
-				return err
+		return func(ctx context.Context, q Querier) error {
+			if stored.Archived {
+				if err := unarchive(ctx, q, n.ID); err != nil {
+					return err
+				}
 			}
-		}
-		if err := reopen(ctx, q, n.ID, n.NotAfter); err != nil {
-			return err
+			return reopen(ctx, q, n.ID, n.NotAfter)
 		}
 	case open && stored.NotAfter != n.NotAfter && n.NotAfter != queue.NoEnd:
-		if _, err := q.ExecContext(ctx, `UPDATE tasks SET not_after = ? WHERE id = ?`, n.NotAfter, n.ID); err != nil {
+		return func(ctx context.Context, q Querier) error {
+			_, err := q.ExecContext(ctx, `UPDATE tasks SET not_after = ? WHERE id = ?`, n.NotAfter, n.ID)
 			return err
 		}
-	default:
-		return nil
 	}
-	var err error
-	*stored, err = find(ctx, q, n.ID, "")
-	return err
+	return nil
 }
 
 // reopen makes a task that is over ready, for a fresh round of attempts.
@@ -269,7 +287,7 @@ func (s *Store) claimOne(ctx context.Context, q Querier, now int64, c queue.Clai
 // Heartbeat implements queue.Store.
 func (s *Store) Heartbeat(ctx context.Context, now int64, beats []queue.Beat) ([]task.Lease, error) {
 	var lost []task.Lease
-	err := s.Run.Write(ctx, func(ctx context.Context, q Querier) error {
+	err := s.Run.Once(ctx, func(ctx context.Context, q Querier) error {
 		lost = nil
 		for _, b := range beats {
 			n, err := affected(q.ExecContext(ctx, `UPDATE tasks SET heartbeat_at = ?, progress = ?
@@ -289,7 +307,7 @@ func (s *Store) Heartbeat(ctx context.Context, now int64, beats []queue.Beat) ([
 
 // Finish implements queue.Store.
 func (s *Store) Finish(ctx context.Context, now int64, l task.Lease, out []byte) error {
-	return s.Run.Write(ctx, func(ctx context.Context, q Querier) error {
+	return s.Run.Once(ctx, func(ctx context.Context, q Querier) error {
 		n, err := affected(q.ExecContext(ctx, `UPDATE tasks SET finished_at = ?, started_at = COALESCE(started_at, ?),
 			out_body = ?, error_reason = NULL, verdict = NULL, progress = NULL
 			WHERE id = ? AND attempt = ? AND finished_at IS NULL`, now, now, out, l.ID, l.Attempt))
