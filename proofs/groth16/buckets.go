@@ -124,14 +124,17 @@ func (b *buckets[R, A, J, P, Q]) addChunk(points []A, scalars []fr.Element) erro
 	return b.pool.run(len(b.areas), func(_, i int) error {
 		part := i / perCopy
 		from, to := n*part/b.copies, n*(part+1)/b.copies
-		b.areas[i].addChunk(b.points[:n+1], b.digits, from, to)
-		return nil
+		return b.areas[i].addChunk(b.pool, b.points[:n+1], b.digits, from, to)
 	})
 }
 
-// addChunk adds points from…to−1 to the buckets of the area.
-func (a *area[R, A, P]) addChunk(points []R, digits [][]int32, from, to int) {
+// addChunk adds points from…to−1 to the buckets of the area. It looks at
+// cancellation now and then; the area is worthless after one.
+func (a *area[R, A, P]) addChunk(p pool, points []R, digits [][]int32, from, to int) error {
 	for i := from; i < to; i++ {
+		if i%importPoints == 0 && p.canceled() {
+			return ErrCanceled
+		}
 		for k, base := range a.base {
 			d := digits[a.first+k][i]
 			switch {
@@ -145,6 +148,7 @@ func (a *area[R, A, P]) addChunk(points []R, digits [][]int32, from, to int) {
 	for a.ops.Len() > 0 || len(a.queue) > 0 {
 		a.flush(points)
 	}
+	return nil
 }
 
 // put schedules one addition.

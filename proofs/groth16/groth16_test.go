@@ -85,6 +85,28 @@ func TestCanceled(t *testing.T) {
 	}
 }
 
+// TestCanceledMidway: a proof that is under way ends when it is told to.
+func TestCanceledMidway(t *testing.T) {
+	const blocks = 400
+	pk := toyKeys(t, blocks)
+	w := toyWitness{secrets: make([]uint64, 2*blocks)}
+	for _, calls := range []int{1, 2, 3} {
+		done := make(chan struct{})
+		n := 0
+		_, err := groth16.Prove(pk, toy{blocks}, w, groth16.ProveConfig{Workers: 2, Done: done, Progress: func(d, total uint64) {
+			if n++; n == calls {
+				close(done)
+			}
+			if n > calls {
+				t.Errorf("progress %d of %d after the cancellation", d, total)
+			}
+		}})
+		if !errors.Is(err, groth16.ErrCanceled) {
+			t.Errorf("canceled at call %d: %v, want ErrCanceled", calls, err)
+		}
+	}
+}
+
 // TestVerifyRefuses changes every input and every point of a proof.
 func TestVerifyRefuses(t *testing.T) {
 	pk := toyKeys(t, 2)
