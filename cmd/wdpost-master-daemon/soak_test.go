@@ -1,0 +1,543 @@
+//go:build soak
+
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"wdpost/internal/extprover"
+	"wdpost/internal/prover"
+	"wdpost/internal/queue/queuetest"
+	"wdpost/internal/task"
+)
+
+// What the soak runs and for how long. WDPOST_SOAK overrides the duration.
+const (
+	soakMasters  = 2
+	soakSlaves   = 6
+	soakAskers   = 8
+	soakDuration = 10 * time.Minute
+	soakPatience = 4 * time.Minute // for one answer, whatever happens meanwhile
+	golden       = "../../../shared/golden"
+)
+
+// TestSoak has real proofs made by real processes while every few seconds one
+// of them is killed, stopped, cut off from the network, or the database is.
+func TestSoak(t *testing.T) {
+	s := newSoak(t)
+	duration := soakDuration
+	if v := os.Getenv("WDPOST_SOAK"); v != "" {
+		var err error
+		if duration, err = time.ParseDuration(v); err != nil {
+			t.Fatal(err)
+		}
+	}
+	ctx, stop := context.WithTimeout(t.Context(), duration)
+	defer stop()
+	var wg sync.WaitGroup
+	for range soakAskers {
+		wg.Go(func() { s.ask(ctx) })
+	}
+	s.torment(ctx)
+	s.restore()
+	wg.Wait()
+	s.report()
+}
+
+// soak is the whole installation: a manager (the test), masters as its
+// children, slaves behind proxies, one database.
+type soak struct {
+	t        *testing.T
+	dir, bin string
+	db       *queuetest.MariaDB
+	host     *extprover.Host
+	verifier *prover.Verifier
+	sectors  []task.Replica
+	slaves   []*soakSlave
+	start    time.Time
+
+	mu         sync.Mutex
+	answers    map[string][]byte // by task id
+	tasks      int
+	lost       []error
+	wrong      []error
+	duplicated int
+	torments   map[string]int
+	peakRSS    map[string]int // MiB by program
+}
+
+// soakSlave is a slave process that is started again when it ends.
+type soakSlave struct {
+	proxies []*proxy
+	mu      sync.Mutex
+	cmd     *exec.Cmd
+}
+
+func newSoak(t *testing.T) *soak {
+	s := &soak{t: t, dir: t.TempDir(), answers: map[string][]byte{}, torments: map[string]int{}, peakRSS: map[string]int{}, start: time.Now()}
+	s.readSectors()
+	s.bin = filepath.Join(s.dir, "bin")
+	build := exec.Command("go", "build", "-o", s.bin+"/", "../wdpost-master-daemon", "../wdpost-slave-daemon")
+	build.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := build.CombinedOutput(); err != nil {
+		t.Fatalf("build: %v: %s", err, out)
+	}
+	params, err := filepath.Abs(golden + "/params")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("FIL_PROOFS_PARAMETER_CACHE", params)
+	keys := prover.NewKeys(prover.KeyConfig{ParamsDir: params, RawDirs: []string{params}})
+	t.Cleanup(func() { _ = keys.Close() })
+	s.verifier = prover.NewVerifier(keys, 0)
+	s.startDatabase()
+	addresses := s.startMasters()
+	for i := range soakSlaves {
+		s.startSlave(i, addresses)
+	}
+	return s
+}
+
+func (s *soak) readSectors() {
+	body, err := os.ReadFile(golden + "/proofs/window-2KiB-3-partitions-v1_1.json")
+	if err != nil {
+		s.t.Skip("golden sectors are not there: ", err)
+	}
+	var doc struct {
+		Sectors []struct {
+			Number uint64
+			CommR  string `json:"comm_r"`
+		}
+	}
+	if err := json.Unmarshal(body, &doc); err != nil {
+		s.t.Fatal(err)
+	}
+	base, err := filepath.Abs(golden + "/sectors/2KiB")
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	for _, sec := range doc.Sectors {
+		r := task.Replica{
+			SectorID: sec.Number, CacheDir: fmt.Sprintf("%s/cache/s-t01008-%d", base, sec.Number),
+			SealedFile: fmt.Sprintf("%s/sealed/s-t01008-%d", base, sec.Number),
+		}
+		if _, err := hex.Decode(r.CommR[:], []byte(sec.CommR)); err != nil {
+			s.t.Fatal(err)
+		}
+		s.sectors = append(s.sectors, r)
+	}
+}
+
+func (s *soak) startDatabase() {
+	var err error
+	if s.db, err = queuetest.StartMariaDB(s.dir); err != nil {
+		if errors.Is(err, queuetest.ErrNoMariaDB) {
+			s.t.Skip(err)
+		}
+		s.t.Fatal(err)
+	}
+	s.t.Cleanup(func() { _ = s.db.Kill() })
+	queuetest.Database(s.t, s.db.URL(""), "wdpost_soak")
+}
+
+func (s *soak) write(name, body string) string {
+	path := filepath.Join(s.dir, name)
+	if err := os.WriteFile(path, []byte(body), 0o600); err != nil {
+		s.t.Fatal(err)
+	}
+	return path
+}
+
+func soakPort(t *testing.T) string {
+	lis, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer lis.Close()
+	return lis.Addr().String()
+}
+
+func (s *soak) startMasters() []string {
+	var addresses []string
+	var processors []extprover.Processor
+	for i := range soakMasters {
+		address := soakPort(s.t)
+		addresses = append(addresses, address)
+		conf := s.write(fmt.Sprintf("master%d.toml", i), fmt.Sprintf(`
+[server]
+listen = '%s'
+token = 'soak'
+[db]
+url = '%s'
+[task]
+timeout = '1m'
+max_retry = 20
+heartbeat_timeout = '6s'
+retry_job_interval = '1s'
+archive_job_interval = '20s'
+should_archive = '90s'
+`, address, s.db.URL("wdpost_soak")))
+		processors = append(processors, extprover.Processor{
+			Name: fmt.Sprintf("master%d", i), Bin: s.bin + "/wdpost-master-daemon", Args: []string{"-c", conf},
+			Concurrent: 50, ReadyTimeout: 20 * time.Second,
+		})
+	}
+	log, err := os.Create(filepath.Join(s.dir, "manager.log"))
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	s.t.Cleanup(func() { _ = log.Close() })
+	s.host, err = extprover.NewHost(extprover.HostConfig{
+		WindowPoSt: processors, Log: slog.New(slog.NewTextHandler(log, nil)), RestartMin: 200 * time.Millisecond, RestartMax: 2 * time.Second,
+	})
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		s.host.Run(ctx)
+	}()
+	s.t.Cleanup(func() {
+		cancel()
+		<-done
+	})
+	return addresses
+}
+
+func (s *soak) startSlave(i int, addresses []string) {
+	v := &soakSlave{}
+	var through []string
+	for _, a := range addresses {
+		p := newProxy(s.t, a)
+		v.proxies = append(v.proxies, p)
+		through = append(through, fmt.Sprintf("'%s'", p.lis.Addr()))
+	}
+	if i%2 == 1 {
+		slices.Reverse(through)
+	}
+	conf := s.write(fmt.Sprintf("slave%d.toml", i), fmt.Sprintf(`
+[master]
+server_addr = [%s]
+token = 'soak'
+reconnect_interval = '500ms'
+heartbeat_interval = '1s'
+[slave]
+name = 'slave%d'
+pull_interval = '1s'
+spool = '%s'
+`, strings.Join(through, ", "), i, filepath.Join(s.dir, fmt.Sprintf("spool%d", i))))
+	log, err := os.Create(filepath.Join(s.dir, fmt.Sprintf("slave%d.log", i)))
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		for ctx.Err() == nil {
+			cmd := exec.Command(s.bin+"/wdpost-slave-daemon", "-c", conf)
+			cmd.Env = append(os.Environ(), "FORCE_SECTOR_SIZE=2048", "GOMAXPROCS=2")
+			cmd.Stderr = log
+			cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+			if err := cmd.Start(); err != nil {
+				s.t.Error(err)
+				return
+			}
+			v.mu.Lock()
+			v.cmd = cmd
+			v.mu.Unlock()
+			_ = cmd.Wait() // killed: always an error
+		}
+	}()
+	s.t.Cleanup(func() {
+		cancel()
+		v.signal(syscall.SIGKILL)
+		<-done
+		_ = log.Close()
+	})
+	s.slaves = append(s.slaves, v)
+}
+
+func (v *soakSlave) signal(sig syscall.Signal) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if v.cmd != nil {
+		_ = v.cmd.Process.Signal(sig) // it may have just ended
+	}
+}
+
+// masterPIDs finds the masters among our children.
+func (s *soak) masterPIDs() []int { return s.children("wdpost-master-daemon") }
+
+func (s *soak) children(program string) []int {
+	var out []int
+	entries, _ := filepath.Glob("/proc/[0-9]*/stat")
+	for _, e := range entries {
+		stat, err := os.ReadFile(e)
+		if err != nil {
+			continue // it ended
+		}
+		_, rest, _ := bytes.Cut(stat, []byte(") "))
+		fields := strings.Fields(string(rest))
+		cmdline, _ := os.ReadFile(filepath.Join(filepath.Dir(e), "cmdline"))
+		if len(fields) > 1 && fields[1] == strconv.Itoa(os.Getpid()) && strings.Contains(string(cmdline), s.bin+"/"+program) {
+			pid, _ := strconv.Atoi(filepath.Base(filepath.Dir(e)))
+			out = append(out, pid)
+		}
+	}
+	return out
+}
+
+// ask puts questions and checks the answers until ctx ends.
+func (s *soak) ask(ctx context.Context) {
+	for ctx.Err() == nil {
+		q := task.Question{MinerID: 1008, ProofType: "StackedDrgWindow2KiBV1_2", AllowSkip: true}
+		for _, i := range rand.Perm(len(s.sectors))[:1+rand.IntN(2)] {
+			q.Replicas = append(q.Replicas, s.sectors[i])
+		}
+		for i := range q.Seed {
+			q.Seed[i] = byte(rand.Uint32())
+		}
+		q.Seed[31] &= 0x3f
+		limit := time.Now().Add(soakPatience)
+		q.NotAfter = limit.Unix()
+		patience, cancel := context.WithDeadline(context.Background(), limit)
+		copies := 1 + rand.IntN(2) // some questions are asked twice at once
+		var wg sync.WaitGroup
+		for range copies {
+			wg.Go(func() { s.one(patience, q) })
+		}
+		wg.Wait()
+		cancel()
+		s.mu.Lock()
+		s.tasks++
+		s.mu.Unlock()
+	}
+}
+
+// one asks until there is an answer, as the poster does.
+func (s *soak) one(ctx context.Context, q task.Question) {
+	for {
+		a, err := s.host.ProveWindowPoSt(ctx, q)
+		if err != nil && ctx.Err() == nil {
+			time.Sleep(time.Second)
+			continue
+		}
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		if err != nil {
+			s.lost = append(s.lost, fmt.Errorf("task %s: %w", q.ID(), err))
+			return
+		}
+		if err := s.verifier.VerifyWindowPoSt(ctx, q, a); err != nil || len(a.Proofs) != 1 || len(a.Faults) > 0 {
+			s.wrong = append(s.wrong, fmt.Errorf("task %s: %+v: %w", q.ID(), a.Faults, err))
+			return
+		}
+		if first, ok := s.answers[q.ID()]; ok && !bytes.Equal(first, a.Proofs[0]) {
+			s.duplicated++
+		}
+		s.answers[q.ID()] = a.Proofs[0]
+		return
+	}
+}
+
+// torment hurts something every few seconds until ctx ends.
+func (s *soak) torment(ctx context.Context) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(time.Duration(5+rand.IntN(11)) * time.Second):
+		}
+		s.measure()
+		v := s.slaves[rand.IntN(len(s.slaves))]
+		masters := s.masterPIDs()
+		pause := time.Duration(2+rand.IntN(15)) * time.Second
+		what := ""
+		switch rand.IntN(6) {
+		case 0:
+			what = "slave killed"
+			v.signal(syscall.SIGKILL)
+		case 1:
+			what = "slave stopped"
+			v.signal(syscall.SIGSTOP)
+			time.AfterFunc(pause, func() { v.signal(syscall.SIGCONT) })
+		case 2:
+			what = "slave cut off"
+			for _, p := range v.proxies {
+				p.cut(pause)
+			}
+		case 3:
+			if len(masters) > 0 {
+				what = "master killed"
+				_ = syscall.Kill(masters[rand.IntN(len(masters))], syscall.SIGKILL)
+			}
+		case 4:
+			if len(masters) > 0 {
+				what = "master stopped"
+				pid := masters[rand.IntN(len(masters))]
+				_ = syscall.Kill(pid, syscall.SIGSTOP)
+				time.AfterFunc(pause, func() { _ = syscall.Kill(pid, syscall.SIGCONT) })
+			}
+		case 5:
+			what = "database restarted"
+			_ = s.db.Kill()
+			time.Sleep(time.Duration(rand.IntN(5000)) * time.Millisecond)
+			if err := s.db.Restart(); err != nil {
+				s.t.Error(err)
+				return
+			}
+		}
+		s.mu.Lock()
+		s.torments[what]++
+		fmt.Printf("%6.0fs %-20s tasks %d, lost %d, wrong %d, duplicated answers %d\n",
+			time.Since(s.start).Seconds(), what, s.tasks, len(s.lost), len(s.wrong), s.duplicated)
+		s.mu.Unlock()
+	}
+}
+
+// restore lets everything live again.
+func (s *soak) restore() {
+	for _, v := range s.slaves {
+		v.signal(syscall.SIGCONT)
+	}
+	for _, pid := range s.masterPIDs() {
+		_ = syscall.Kill(pid, syscall.SIGCONT)
+	}
+}
+
+// measure notes the largest memory of each program.
+func (s *soak) measure() {
+	for _, program := range []string{"wdpost-master-daemon", "wdpost-slave-daemon"} {
+		for _, pid := range s.children(program) {
+			status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+			if err != nil {
+				continue
+			}
+			_, rest, _ := strings.Cut(string(status), "VmRSS:")
+			if f := strings.Fields(rest); len(f) > 0 {
+				kib, _ := strconv.Atoi(f[0])
+				s.mu.Lock()
+				s.peakRSS[program] = max(s.peakRSS[program], kib>>10)
+				s.mu.Unlock()
+			}
+		}
+	}
+}
+
+func (s *soak) report() {
+	s.measure()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	fmt.Printf("torments %v\npeak memory in MiB %v\n", s.torments, s.peakRSS)
+	fmt.Printf("tasks %d, lost %d, wrong %d, duplicated answers %d\n", s.tasks, len(s.lost), len(s.wrong), s.duplicated)
+	for _, err := range slices.Concat(s.lost, s.wrong) {
+		s.t.Error(err)
+	}
+	if s.duplicated > 0 || s.tasks == 0 {
+		s.t.Errorf("%d tasks, %d duplicated answers", s.tasks, s.duplicated)
+	}
+	if s.peakRSS["wdpost-master-daemon"] > 300 {
+		s.t.Errorf("a master had %d MiB", s.peakRSS["wdpost-master-daemon"])
+	}
+	if s.t.Failed() {
+		kept := filepath.Join(os.TempDir(), fmt.Sprintf("wdpost-soak-%d", os.Getpid()))
+		if err := os.CopyFS(kept, os.DirFS(s.dir)); err != nil {
+			s.t.Logf("logs not kept whole: %v", err)
+		}
+		s.t.Logf("logs are kept in %s", kept)
+	}
+}
+
+// proxy forwards connections to a master and can swallow everything for a
+// while, as a network does that is cut.
+type proxy struct {
+	lis net.Listener
+	to  string
+
+	mu   sync.Mutex
+	till time.Time
+}
+
+func newProxy(t *testing.T, to string) *proxy {
+	lis, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := &proxy{lis: lis, to: to}
+	t.Cleanup(func() { _ = lis.Close() })
+	go func() {
+		for {
+			conn, err := lis.Accept()
+			if err != nil {
+				return
+			}
+			go p.forward(conn)
+		}
+	}()
+	return p
+}
+
+func (p *proxy) cut(d time.Duration) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.till = time.Now().Add(d)
+}
+
+// wait holds traffic back while the network is cut.
+func (p *proxy) wait() {
+	p.mu.Lock()
+	till := p.till
+	p.mu.Unlock()
+	time.Sleep(time.Until(till))
+}
+
+func (p *proxy) forward(down net.Conn) {
+	defer down.Close()
+	p.wait()
+	up, err := net.DialTimeout("tcp", p.to, 2*time.Second)
+	if err != nil {
+		return
+	}
+	defer up.Close()
+	done := make(chan struct{}, 2)
+	pipe := func(dst, src net.Conn) {
+		defer func() { done <- struct{}{} }()
+		buf := make([]byte, 64<<10)
+		for {
+			n, err := src.Read(buf)
+			p.wait()
+			if n > 0 {
+				if _, err := dst.Write(buf[:n]); err != nil {
+					return
+				}
+			}
+			if err != nil {
+				return
+			}
+		}
+	}
+	go pipe(up, down)
+	go pipe(down, up)
+	<-done
+}

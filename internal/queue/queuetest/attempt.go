@@ -1,0 +1,133 @@
+package queuetest
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+
+	"wdpost/internal/queue"
+	"wdpost/internal/task"
+)
+
+func heartbeatFences(t *testing.T, b *bundle) {
+	b.put(100, 1, 900)
+	l := b.must(100, "a", 1).Lease()
+	beat := func(now int64, l task.Lease, progress string) []task.Lease {
+		t.Helper()
+		lost, err := b.Heartbeat(b.ctx, now, []queue.Beat{{Lease: l, Slave: "a", Progress: progress}})
+		b.ok(err)
+		return lost
+	}
+	if lost := beat(105, l, "reading 3/10"); len(lost) != 0 {
+		t.Fatalf("lost %v", lost)
+	}
+	if got := b.show(1); got.HeartbeatAt != 105 || got.Progress != "reading 3/10" {
+		t.Fatalf("after a heartbeat: %+v", got)
+	}
+	if lost := beat(105, l, "reading 3/10"); len(lost) != 0 {
+		t.Fatal("a heartbeat that changes nothing is lost")
+	}
+	if lost := beat(106, l, strings.Repeat("ü", 100)); len(lost) != 0 {
+		t.Fatal("a long progress is lost")
+	}
+	for name, wrong := range map[string]task.Lease{
+		"forged attempt": {ID: l.ID, Attempt: 2}, "old attempt": {ID: l.ID, Attempt: 0}, "unknown task": {ID: id(9), Attempt: 1},
+	} {
+		if lost := beat(107, wrong, ""); len(lost) != 1 || lost[0] != wrong {
+			t.Errorf("%s: lost %v", name, lost)
+		}
+	}
+	b.ok(b.Cancel(b.ctx, 108, id(1), task.KindCancelled, "stop"))
+	if lost := beat(109, l, ""); len(lost) != 1 {
+		t.Error("the slave of a cancelled task does not learn of it")
+	}
+}
+
+func finishIsIdempotent(t *testing.T, b *bundle) {
+	b.put(100, 1, 900)
+	l := b.must(100, "a", 1).Lease()
+	b.ok(b.Finish(b.ctx, 110, l, []byte("answer")))
+	b.ok(b.Finish(b.ctx, 111, l, []byte("answer")))
+	if got := b.state(1, task.Done); string(got.Out) != "answer" || got.FinishedAt != 110 || got.Attempt != 1 {
+		t.Fatalf("finished %+v", got)
+	}
+	_, err := b.Fail(b.ctx, 112, l, retry("late doubt", 0, 2))
+	b.is(err, task.ErrLost)
+	b.state(1, task.Done)
+	if got := b.claim(113, "b"); got.ID != "" {
+		t.Fatalf("a finished task was claimed: %+v", got)
+	}
+}
+
+func finishFences(t *testing.T, b *bundle) {
+	b.put(100, 1, 900)
+	old := b.must(100, "a", 1).Lease()
+	if _, err := b.Rescue(b.ctx, 120, queue.RescuePolicy{SilentSince: 105, ReadyAt: 120, MaxRetry: 2}); err != nil {
+		t.Fatal(err)
+	}
+	now := b.must(121, "b", 1).Lease()
+	if now.Attempt != old.Attempt+1 {
+		t.Fatalf("attempt %d after %d", now.Attempt, old.Attempt)
+	}
+	b.is(b.Finish(b.ctx, 122, old, []byte("late")), task.ErrLost)
+	b.is(b.Finish(b.ctx, 122, task.Lease{ID: id(1), Attempt: 7}, []byte("forged")), task.ErrLost)
+	b.is(b.Finish(b.ctx, 122, task.Lease{ID: id(5), Attempt: 1}, []byte("unknown")), task.ErrLost)
+	_, err := b.Fail(b.ctx, 122, old, retry("late", 0, 2))
+	b.is(err, task.ErrLost)
+	b.ok(b.Finish(b.ctx, 123, now, []byte("answer")))
+	b.is(b.Finish(b.ctx, 124, old, []byte("late")), task.ErrLost)
+	if got := b.state(1, task.Done); string(got.Out) != "answer" {
+		t.Fatalf("answer %q", got.Out)
+	}
+}
+
+func lateAnswerIsTaken(t *testing.T, b *bundle) {
+	b.put(100, 1, 900)
+	l := b.must(100, "a", 1).Lease()
+	if _, err := b.Rescue(b.ctx, 120, queue.RescuePolicy{SilentSince: 105, ReadyAt: 130, MaxRetry: 2}); err != nil {
+		t.Fatal(err)
+	}
+	b.state(1, task.Ready)
+	b.ok(b.Finish(b.ctx, 125, l, []byte("answer")))
+	if got := b.state(1, task.Done); got.StartedAt == 0 {
+		t.Fatalf("finished without having started: %+v", got)
+	}
+}
+
+func failVerdicts(t *testing.T, b *bundle) {
+	b.put(100, 1, 900)
+	for n := range 3 {
+		l := b.must(100, "a", 1).Lease()
+		st, err := b.Fail(b.ctx, 100, l, retry(fmt.Sprintf("failure %d", n), 100, 2))
+		b.ok(err)
+		want := task.Ready
+		if n == 2 {
+			want = task.Failed
+		}
+		if got := b.state(1, want); st != want || got.Reason != fmt.Sprintf("failure %d", n) || got.Retries != min(n+1, 2) {
+			t.Fatalf("after failure %d: %s, %+v", n, st, got)
+		}
+		_, err = b.Fail(b.ctx, 100, l, retry("again", 100, 2))
+		b.is(err, task.ErrLost)
+	}
+	b.put(100, 2, 900)
+	for range 5 {
+		l := b.must(100, "a", 2).Lease()
+		if _, err := b.Fail(b.ctx, 100, l, queue.Failure{Kind: task.KindAborted, Reason: "leaving", ReadyAt: 100, MaxRetry: 2}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got := b.state(2, task.Ready); got.Retries != 0 || got.Attempt != 5 {
+		t.Fatalf("aborts were counted: %+v", got)
+	}
+	l := b.must(100, "a", 2).Lease()
+	if _, err := b.Fail(b.ctx, 100, l, queue.Failure{Kind: "oops"}); err == nil {
+		t.Fatal("an unknown verdict was taken")
+	}
+	b.state(2, task.Running)
+	st, err := b.Fail(b.ctx, 101, l, queue.Failure{Kind: task.KindPermanent, Reason: "\xff bad", MaxRetry: 2})
+	b.ok(err)
+	if got := b.state(2, task.Failed); st != task.Failed || got.FinishedAt != 101 || got.Verdict != task.KindPermanent {
+		t.Fatalf("%s, %+v", st, got)
+	}
+}
