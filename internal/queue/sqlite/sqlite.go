@@ -18,6 +18,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/pressly/goose/v3"
@@ -150,12 +151,16 @@ func (db *DB) Write(ctx context.Context, fn func(context.Context, sqlstore.Queri
 }
 
 // unavailable marks what SQLite itself reports, and ended contexts, as
-// queue.ErrUnavailable; other errors pass.
+// queue.ErrUnavailable, except tables or columns that a migration would make;
+// other errors pass.
 func unavailable(err error, path string) error {
 	if err == nil || errors.Is(err, queue.ErrUnavailable) {
 		return err
 	}
 	var se *sqlite.Error
+	if errors.As(err, &se) && se.Code() == sqlite3.SQLITE_ERROR && strings.Contains(se.Error(), "no such ") {
+		return fmt.Errorf("SQLite file %s: %w; run wdpost-master-daemon migrate", path, err)
+	}
 	if errors.As(err, &se) || errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) ||
 		errors.Is(err, sql.ErrConnDone) {
 		return fmt.Errorf("%w: SQLite file %s: %w", queue.ErrUnavailable, path, err)
