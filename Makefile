@@ -2,6 +2,8 @@
 
 GO          ?= go
 STATICCHECK ?= honnef.co/go/tools/cmd/staticcheck@v0.8.2
+# Where full-partition works: key, sectors, record and log.
+FULL_DIR    ?= full-partition
 export CGO_ENABLED = 0
 
 .PHONY: help
@@ -29,8 +31,16 @@ e2e: ## the operator's guide and kill -9, with real processes and a real MariaDB
 	$(GO) test -tags e2e -count=1 -timeout 30m -v ./e2e/...
 
 .PHONY: bench
-bench: ## speed of the proof system on this machine
-	$(GO) run ./cmd/wdpost-bench
+bench: ## time and memory beside the reference (needs cargo; BENCH=--no-reference without, BENCH=--quick for one round)
+	$(GO) run ./cmd/wdpost-bench $(BENCH)
+
+.PHONY: bench-scale
+bench-scale: ## windows of 1, 2, 4, ... sectors for 30 minutes, and what a full partition takes
+	$(GO) run ./cmd/wdpost-bench scale $(BENCH)
+
+.PHONY: full-partition
+full-partition: ## keys (60.8 GB), proof and verification of a whole 32 GiB partition; goes on after an interruption
+	$(GO) run ./cmd/wdpost-bench --workdir $(FULL_DIR) full $(BENCH)
 
 .PHONY: lint
 lint: ## gofmt, vet, staticcheck, arm64 and cgo-free builds
