@@ -82,7 +82,9 @@ type Failure struct {
 	MaxRetry int   // attempts after the first that KindRetry may use up
 }
 
-// RescuePolicy says which running attempts are given up as lost.
+// RescuePolicy says which running attempts are given up as lost. One that is
+// merely slow keeps running when there is no retry left: starting over would
+// take as long, and the window's close bounds it.
 type RescuePolicy struct {
 	SilentSince  int64 // last sign of life at or before this second
 	StartedSince int64 // begun at or before this second, signs of life or not
@@ -128,7 +130,9 @@ type Store interface {
 	// task is given to two claimers, here or elsewhere.
 	Claim(ctx context.Context, now int64, claimers []Claimer) ([]Task, error)
 
-	// Heartbeat records signs of life and returns the leases that are lost.
+	// Heartbeat records signs of life and returns the leases that are lost: of
+	// tasks that are over or were claimed again. A task that was rescued and
+	// not yet claimed again is not lost: its slave may still be the first.
 	Heartbeat(ctx context.Context, now int64, beats []Beat) (lost []task.Lease, err error)
 
 	// Finish stores the answer. Repeating it for the same attempt succeeds; a

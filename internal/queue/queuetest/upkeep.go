@@ -52,9 +52,28 @@ func rescueOverdue(t *testing.T, b *bundle) {
 	if len(got) != 1 || !strings.Contains(got[0].Reason, "did not finish") {
 		t.Fatalf("rescued %+v", got)
 	}
-	if lost, err := b.Heartbeat(b.ctx, 401, []queue.Beat{{Lease: l}}); err != nil || len(lost) != 1 {
-		t.Fatalf("the slow slave does not learn of it: %v, %v", lost, err)
+	beat := func(now int64, l task.Lease) int {
+		lost, err := b.Heartbeat(b.ctx, now, []queue.Beat{{Lease: l}})
+		b.ok(err)
+		return len(lost)
 	}
+	if beat(401, l) != 0 {
+		t.Fatal("the slow slave is stopped before another one has the task")
+	}
+	second := b.must(411, "b", 1).Lease()
+	if beat(412, l) != 1 || beat(412, second) != 0 {
+		t.Fatal("the slow slave does not learn that another one has the task")
+	}
+	for now := int64(800); now < 900; now += 50 {
+		if beat(now, second) != 0 {
+			t.Fatal("lost")
+		}
+		got, err := b.Rescue(b.ctx, now, queue.RescuePolicy{SilentSince: now - 15, StartedSince: now - 300, ReadyAt: now, MaxRetry: 1})
+		if err != nil || len(got) != 0 {
+			t.Fatalf("rescued though there is no retry left: %+v, %v", got, err)
+		}
+	}
+	b.ok(b.Finish(b.ctx, 900, second, []byte("answer")))
 }
 
 func dropClosed(t *testing.T, b *bundle) {

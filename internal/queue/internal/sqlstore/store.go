@@ -291,7 +291,7 @@ func (s *Store) Heartbeat(ctx context.Context, now int64, beats []queue.Beat) ([
 		lost = nil
 		for _, b := range beats {
 			n, err := affected(q.ExecContext(ctx, `UPDATE tasks SET heartbeat_at = ?, progress = ?
-				WHERE id = ? AND attempt = ? AND started_at IS NOT NULL AND finished_at IS NULL`,
+				WHERE id = ? AND attempt = ? AND finished_at IS NULL`,
 				now, clip(b.Progress, 100), b.Lease.ID, b.Lease.Attempt))
 			if err != nil {
 				return err

@@ -14,16 +14,17 @@ import (
 // Rescue implements queue.Store.
 func (s *Store) Rescue(ctx context.Context, now int64, p queue.RescuePolicy) ([]queue.Task, error) {
 	const lost = `finished_at IS NULL AND started_at IS NOT NULL
-		AND (COALESCE(heartbeat_at, started_at) <= ? OR started_at <= ?)`
+		AND (COALESCE(heartbeat_at, started_at) <= ? OR started_at <= ? AND retry_count < ?)`
 	var rescued []queue.Task
 	// Most of the time there is nothing to do: look before taking locks.
-	found, err := s.selectTasks(ctx, lost, p.SilentSince, p.StartedSince)
+	args := []any{p.SilentSince, p.StartedSince, p.MaxRetry}
+	found, err := s.selectTasks(ctx, lost, args...)
 	if err != nil || len(found) == 0 {
 		return nil, err
 	}
 	err = s.Run.Write(ctx, func(ctx context.Context, q Querier) error {
 		rescued = nil
-		rows, err := q.QueryContext(ctx, `SELECT `+columns+` FROM tasks WHERE `+lost+s.Dialect.RowLock, p.SilentSince, p.StartedSince)
+		rows, err := q.QueryContext(ctx, `SELECT `+columns+` FROM tasks WHERE `+lost+s.Dialect.RowLock, args...)
 		if err != nil {
 			return err
 		}
