@@ -10,6 +10,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"google.golang.org/grpc"
@@ -63,8 +64,30 @@ func (s *Server) admit(ctx context.Context, method string) error {
 		address = p.Addr.String()
 	}
 	s.cfg.Metrics.refused.WithLabelValues(method, status.Code(err).String()).Inc()
-	s.cfg.Log.Warn("call refused", "call", method, "address", address, "err", status.Convert(err).Message())
+	if more, ok := s.refusals.allow(time.Now()); ok {
+		s.cfg.Log.Warn("call refused", "call", method, "address", address, "err", status.Convert(err).Message(), "unlogged_before", more)
+	}
 	return err
+}
+
+// oncePerSecond lets one line a second through, so that strangers cannot fill
+// the log.
+type oncePerSecond struct {
+	mu     sync.Mutex
+	last   time.Time
+	missed int
+}
+
+// allow reports whether to log now, and how many lines were left out before.
+func (o *oncePerSecond) allow(now time.Time) (missed int, ok bool) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if now.Sub(o.last) < time.Second {
+		o.missed++
+		return 0, false
+	}
+	missed, o.last, o.missed = o.missed, now, 0
+	return missed, true
 }
 
 // guardUnary admits a call and keeps a panic of one from ending the others.

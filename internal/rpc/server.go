@@ -62,6 +62,7 @@ type Server struct {
 	// stopping ends when Serve is to return: claims that wait end with it.
 	stopping context.Context
 	stop     context.CancelFunc
+	refusals oncePerSecond
 }
 
 // NewServer prepares a server.
