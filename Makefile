@@ -61,3 +61,12 @@ devnet: ## a devnet cluster proving real sectors until you stop it
 .PHONY: differential
 differential: ## ours against rust-fil-proofs on random sectors (needs cargo)
 	$(GO) test -tags differential -count=1 -timeout 30m -v ./reference/
+
+.PHONY: bench-queue
+bench-queue: ## the task queue on SQLite and MariaDB: tasks a second, time to an idle slave, claims beside a million archived tasks
+	$(GO) test ./internal/rpc -run '^$$' -bench Throughput -benchtime 10000x -timeout 30m
+	$(GO) test ./internal/rpc -run '^$$' -bench 'IdleSlave|ClaimBesideArchive' -benchtime 1000x -timeout 30m
+
+.PHONY: soak
+soak: ## ten minutes of real proofs while processes, network and database are hurt (WDPOST_SOAK=1h for longer)
+	$(GO) test -tags soak -count=1 -v -run TestSoak -timeout 0 ./cmd/wdpost-master-daemon
