@@ -85,7 +85,7 @@ func (a *app) work(soft context.Context, cfg config.Slave, j joined) error {
 		stopping, stop := context.WithCancelCause(soft)
 		defer stop(nil)
 		defer context.AfterFunc(ctx, func() { stop(context.Cause(ctx)) })()
-		a.introduce(stopping, j.client)
+		a.introduce(stopping, cfg.Master.ServerAddr, j.client)
 		if j.backend.warmUp(stopping) {
 			j.worker.Run(stopping, a.hard)
 		}
@@ -97,7 +97,7 @@ func (a *app) work(soft context.Context, cfg config.Slave, j joined) error {
 
 // introduce says hello until the master answers, so that a wrong address,
 // token or version is seen at the start.
-func (a *app) introduce(ctx context.Context, client *rpc.Client) {
+func (a *app) introduce(ctx context.Context, addresses []string, client *rpc.Client) {
 	for failures := 0; ctx.Err() == nil; {
 		limits, err := client.Hello(ctx)
 		if err == nil {
@@ -105,7 +105,7 @@ func (a *app) introduce(ctx context.Context, client *rpc.Client) {
 			return
 		}
 		if failures++; failures == 1 && ctx.Err() == nil {
-			a.log.Warn("the master does not answer yet; trying on", "err", err)
+			a.log.Warn("the master does not answer yet; trying on", "server_addr", addresses, "err", err)
 		}
 		select {
 		case <-time.After(time.Second):

@@ -153,7 +153,7 @@ func simulate(t *testing.T, test func(w *world)) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		q, err := queue.New(t.Context(), store, queue.Config{MaxRetry: 5, Verifier: checker{}, Log: slog.New(slog.DiscardHandler), RetryInterval: time.Second})
+		q, err := queue.New(t.Context(), store, queue.Config{MaxRetry: 5, Verifier: checker{}, Log: slog.New(slog.DiscardHandler), RetryInterval: time.Second, PollInterval: time.Second})
 		if err != nil {
 			t.Fatal(err)
 		}

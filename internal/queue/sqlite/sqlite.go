@@ -50,8 +50,8 @@ type DB struct {
 
 var _ queue.Store = (*DB)(nil)
 
-// Open opens the file, creating it and its directory if they are missing, and
-// brings it to the current version.
+// Open opens the file, creating it and its directory (but not that one's
+// parents) if they are missing, and brings it to the current version.
 func Open(ctx context.Context, path string, log *slog.Logger) (*DB, error) {
 	db, err := OpenUnmigrated(path, log)
 	if err != nil {
@@ -65,8 +65,9 @@ func Open(ctx context.Context, path string, log *slog.Logger) (*DB, error) {
 
 // OpenUnmigrated is Open without the migrations.
 func OpenUnmigrated(path string, log *slog.Logger) (*DB, error) {
-	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
-		return nil, fmt.Errorf("directory of the SQLite file: %w", err)
+	// One directory is made, not a whole mistyped path.
+	if err := os.Mkdir(filepath.Dir(path), 0o755); err != nil && !errors.Is(err, fs.ErrExist) {
+		return nil, fmt.Errorf("directory of the SQLite file: %w; create it or correct [db] url", err)
 	}
 	pragmas := url.Values{"_pragma": {
 		"journal_mode(WAL)", "synchronous(FULL)", fmt.Sprintf("busy_timeout(%d)", busyTimeout.Milliseconds()),

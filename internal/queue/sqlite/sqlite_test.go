@@ -113,6 +113,15 @@ func TestFileIsNotADatabase(t *testing.T) {
 	}
 }
 
+func TestMistypedPath(t *testing.T) {
+	for _, path := range []string{"/no/such/place/queue.db", "/proc/queue.db"} {
+		if db, err := sqlite.Open(t.Context(), path, quiet); err == nil {
+			_ = db.Close()
+			t.Errorf("%s: opened", path)
+		}
+	}
+}
+
 func TestClosed(t *testing.T) {
 	db, err := sqlite.Open(t.Context(), filepath.Join(t.TempDir(), "queue.db"), quiet)
 	if err != nil {
