@@ -38,7 +38,6 @@ type entry struct {
 	id       string // of the messager, or the UUID
 	msg      lotus.Message
 	cid      cid.Cid
-	pushes   int // times it was accepted anew
 	landed   bool
 	height   abi.ChainEpoch
 	exit     exitcode.ExitCode

@@ -46,6 +46,7 @@ func (m *Messager) push(id string, msg lotus.Message, meta *SendSpec) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if _, ok := m.byID[id]; ok {
+		//lint:ignore ST1005 the database's own words, which the messager passes on
 		return fmt.Errorf("Error 1062 (23000): Duplicate entry '%s' for key 'messages.PRIMARY'", id)
 	}
 	msg.Nonce, msg.CID = 0, nil

@@ -31,16 +31,16 @@ func encodeMessage(b *bytes.Buffer, m *lotus.Message) error {
 		return err
 	}
 	if err := m.To.MarshalCBOR(b); err != nil {
-		return fmt.Errorf("To: %w", err)
+		return fmt.Errorf("field To: %w", err)
 	}
 	if err := m.From.MarshalCBOR(b); err != nil {
-		return fmt.Errorf("From: %w", err)
+		return fmt.Errorf("field From: %w", err)
 	}
 	if err := w.WriteMajorTypeHeader(cbg.MajUnsignedInt, m.Nonce); err != nil {
 		return err
 	}
 	if err := m.Value.MarshalCBOR(b); err != nil {
-		return fmt.Errorf("Value: %w", err)
+		return fmt.Errorf("field Value: %w", err)
 	}
 	if m.GasLimit < 0 {
 		return fmt.Errorf("GasLimit %d is negative", m.GasLimit)

@@ -61,15 +61,6 @@ func (e *entry) atHeight(h abi.ChainEpoch, prev bool) (*entry, error) {
 	}
 }
 
-// isAncestorOf reports whether e is on the chain that ends at o, o included.
-func (e *entry) isAncestorOf(o *entry) bool {
-	if o.ts.Height < e.ts.Height {
-		return false
-	}
-	at, err := o.atHeight(e.ts.Height, true)
-	return err == nil && at == e
-}
-
 // genesisParent is the parent that every genesis block names.
 var genesisParent = cid.MustParse("bafyreiaqpwbbyjo4a42saasj36kkrpv4tsherf2e7bvezkert2a7dhonoi")
 
