@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"os"
 	"os/exec"
+	"slices"
 	"syscall"
 	"time"
 )
@@ -179,11 +180,19 @@ func (c *child) take(log *slog.Logger, p *process, line []byte) {
 	}
 }
 
-// send queues a line for the process. pool.mu is held.
-func (c *child) send(line []byte) {
+// give hands a request to the process. pool.mu is held.
+func (c *child) give(r *pending) {
+	r.children = append(r.children, c)
+	c.inflight[r.id] = r
 	if c.process != nil {
-		c.process.out.push(line)
+		c.process.out.push(r.line)
 	}
+}
+
+// drop forgets a request. pool.mu is held.
+func (c *child) drop(r *pending) {
+	delete(c.inflight, r.id)
+	r.children = slices.DeleteFunc(r.children, func(other *child) bool { return other == c })
 }
 
 // withdrawn tells the process that nobody wants an answer any more, and watches

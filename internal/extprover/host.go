@@ -49,7 +49,9 @@ type HostConfig struct {
 // A request waits for a free child of its stage; among several free ones the
 // weights decide. No child ever has more requests than its Concurrent: a
 // withdrawn one counts until the child has answered it. The requests of a child
-// that dies are asked again, of another child or of its successor.
+// that dies are asked again, of another child or of its successor. A request
+// that has no answer when half of the time until its NotAfter is over is given
+// to a second, idle child too.
 type Host struct {
 	pools map[string]*pool
 	cfg   HostConfig

@@ -95,6 +95,33 @@ func withdrawOne(t *testing.T, h *Host) {
 	}
 }
 
+// TestSilence: a request that one child has lost is given to another one while
+// there is time.
+func TestSilence(t *testing.T) {
+	h, log := startHost(t, HostConfig{}, processor("mute", ""), processor("server", "A"))
+	waitFor(t, "both children", func() bool { return status(h, 0).Ready && status(h, 1).Ready })
+	q := question(doAnswer, "x")
+	q.NotAfter = time.Now().Add(2 * time.Second).Unix() // when to ask another; the test may take longer
+	for range 2 {
+		got, err := h.ProveWindowPoSt(t.Context(), q)
+		if err != nil || string(got.Proofs[0]) != "A 1" {
+			t.Fatalf("got %v, %v", got, err)
+		}
+	}
+	log.wait(t, "another external processor is asked too")
+	if n := status(h, 0).InFlight; n != 1 {
+		t.Errorf("the silent child counts %d requests, want the one it still owes", n)
+	}
+	// An error of the second child does not end a request that the first has.
+	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second)
+	defer cancel()
+	q.MinerID = doFail
+	h.pools[StageWindowPoSt].children[0].proc.Concurrent = 2
+	if _, err := h.ProveWindowPoSt(ctx, q); err == nil {
+		t.Error("a request that nobody answers has an answer")
+	}
+}
+
 // TestWithdrawWaiting: a request that no child has yet just goes away.
 func TestWithdrawWaiting(t *testing.T) {
 	h, _ := startHost(t, HostConfig{}, processor("server", "A"))
@@ -259,7 +286,7 @@ func TestWeights(t *testing.T) {
 		c.status.Ready = true
 	}
 	for i := range 80 {
-		c := p.pick()
+		c := p.pick(nil)
 		count[c.proc.Bin]++
 		if c.proc.Bin == "c" && i > 70 { // from now on it is full
 			c.inflight[1] = &pending{}

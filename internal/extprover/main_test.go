@@ -68,6 +68,9 @@ func playChild(role string) {
 		}
 		fmt.Println(readyLine(StageWindowPoSt))
 		time.Sleep(time.Minute)
+	case "mute": // loses every request
+		fmt.Println(readyLine(StageWindowPoSt))
+		io.Copy(io.Discard, os.Stdin)
 	case "deaf": // ready, but never reads
 		fmt.Println(readyLine(StageWindowPoSt))
 		time.Sleep(time.Minute)

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+	"time"
 
 	"wdpost/internal/task"
 )
@@ -28,9 +29,9 @@ type pending struct {
 	result chan result // buffered: one result, sent once
 
 	// Guarded by pool.mu.
-	child     *child // that has it; nil while waiting
-	deaths    int    // of children that had it
-	withdrawn bool   // nobody waits for the result
+	children []*child // that have it; none while it waits
+	deaths   int      // of children that had it
+	settled  bool     // the result is sent, or nobody waits for it
 }
 
 type result struct {
@@ -60,38 +61,70 @@ func (p *pool) ask(ctx context.Context, q task.Question) (task.Answer, error) {
 	p.dispatch()
 	p.mu.Unlock()
 
-	select {
-	case res := <-r.result:
-		return res.answer, res.err
-	case <-ctx.Done():
-		p.withdraw(r)
-		return task.Answer{}, fmt.Errorf("wait for an external processor: %w", context.Cause(ctx))
+	asked := time.Now()
+	half := time.NewTimer(halfTime(q))
+	defer half.Stop()
+	for {
+		select {
+		case res := <-r.result:
+			return res.answer, res.err
+		case <-half.C:
+			p.askAnother(r, time.Since(asked))
+			half.Reset(halfTime(q))
+		case <-ctx.Done():
+			p.withdraw(r)
+			return task.Answer{}, fmt.Errorf("wait for an external processor: %w", context.Cause(ctx))
+		}
 	}
+}
+
+// halfTime is half of what is left until the answer to q is of no use: a child
+// that has said nothing by then may have lost the request.
+func halfTime(q task.Question) time.Duration {
+	if q.NotAfter == 0 {
+		return 24 * time.Hour // until its caller gives up
+	}
+	return max(time.Second, time.Until(time.Unix(q.NotAfter, 0))/2)
+}
+
+// askAnother gives a request that one child has long been silent about to a
+// second one that is idle, unless other requests wait for it. The first answer
+// counts.
+func (p *pool) askAnother(r *pending, silent time.Duration) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if r.settled || len(r.children) != 1 || len(p.waiting) > 0 {
+		return
+	}
+	c := p.pick(r.children[0])
+	if c == nil {
+		return
+	}
+	c.log.Warn("another external processor is asked too", "request", r.id, "silent", r.children[0].proc.Name, "for", silent.Round(time.Second))
+	c.give(r)
 }
 
 // dispatch gives waiting requests to free children. mu is held.
 func (p *pool) dispatch() {
 	for len(p.waiting) > 0 {
-		c := p.pick()
+		c := p.pick(nil)
 		if c == nil {
 			return
 		}
 		r := p.waiting[0]
 		p.waiting = slices.Delete(p.waiting, 0, 1)
-		r.child = c
-		c.inflight[r.id] = r
-		c.send(r.line)
+		c.give(r)
 	}
 }
 
 // pick chooses the child for the next request: of those ready with room, in
-// the long run each as often as its weight (smooth weighted round-robin). mu is
-// held.
-func (p *pool) pick() *child {
+// the long run each as often as its weight (smooth weighted round-robin). It is
+// never the one named besides. mu is held.
+func (p *pool) pick(besides *child) *child {
 	var best *child
 	total := 0
 	for _, c := range p.children {
-		if !c.status.Ready || len(c.inflight) >= c.proc.Concurrent {
+		if c == besides || !c.status.Ready || len(c.inflight) >= c.proc.Concurrent {
 			continue
 		}
 		total += c.proc.Weight
@@ -110,18 +143,16 @@ func (p *pool) pick() *child {
 func (p *pool) withdraw(r *pending) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	r.withdrawn = true
-	if r.child == nil {
-		p.waiting = slices.DeleteFunc(p.waiting, func(w *pending) bool { return w == r })
-		return
-	}
-	if r.child.inflight[r.id] == r {
-		r.child.withdrawn(r)
+	r.settled = true
+	p.waiting = slices.DeleteFunc(p.waiting, func(w *pending) bool { return w == r })
+	for _, c := range r.children {
+		c.withdrawn(r)
 	}
 }
 
 // settle ends a request with what its child answered; an answer to no request
-// of this child is reported as false.
+// of this child is reported as false. An error does not count while another
+// child still has the request.
 func (p *pool) settle(c *child, id uint64, res result) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -129,12 +160,18 @@ func (p *pool) settle(c *child, id uint64, res result) bool {
 	if r == nil {
 		return false
 	}
-	delete(c.inflight, id)
+	c.drop(r)
 	c.status.Answered++
 	if res.err != nil {
 		c.status.Failed++
 	}
-	r.result <- res
+	if !r.settled && (res.err == nil || len(r.children) == 0) {
+		r.settled = true
+		r.result <- res
+		for _, other := range r.children {
+			other.withdrawn(r)
+		}
+	}
 	p.dispatch()
 	return true
 }
@@ -166,13 +203,13 @@ func (p *pool) childDown(c *child, wanted bool) {
 		c.status.Deaths++
 	}
 	var again []*pending
-	for id, r := range c.inflight {
-		delete(c.inflight, id)
-		r.child = nil
+	for _, r := range c.inflight {
+		c.drop(r)
 		r.deaths++
 		switch {
-		case r.withdrawn:
+		case r.settled || len(r.children) > 0:
 		case r.deaths >= p.maxDeaths:
+			r.settled = true
 			r.result <- result{err: &ProcessorError{Child: c.proc.Name, Msg: fmt.Sprintf("died; the request is given up after it ended %d processes", r.deaths)}}
 		default:
 			again = append(again, r)
