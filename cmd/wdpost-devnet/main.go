@@ -12,10 +12,13 @@ import (
 
 	"github.com/urfave/cli/v3"
 
+	"wdpost/internal/cluster"
+	"wdpost/internal/lotus"
 	"wdpost/internal/run"
 )
 
 func main() {
+	lotus.UseNetwork(cluster.NetworkName)
 	soft, _, release := run.Signals(context.Background())
 	defer release()
 	if err := command().Run(soft, os.Args); err != nil && !errors.Is(err, run.ErrStopping) {

@@ -31,7 +31,7 @@ func runCluster(ctx context.Context, cmd *cli.Command) error {
 	running, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
 	var shown sync.WaitGroup
-	view := cluster.NewView(c, os.Stdout)
+	view := newView(c)
 	shown.Go(func() {
 		if run.IsTerminal(os.Stdout) && !cmd.Bool("lines") {
 			view.Screen(running)
@@ -66,10 +66,14 @@ func runChain(ctx context.Context, cmd *cli.Command) error {
 	}
 	fmt.Printf("work directory: %s (how to reach the chain: access.json)\n", c.Workdir())
 	var shown sync.WaitGroup
-	shown.Go(func() { cluster.NewView(c, os.Stdout).Lines(ctx) })
+	shown.Go(func() { newView(c).Lines(ctx) })
 	err = c.RunChain(ctx)
 	shown.Wait()
 	verdict := c.Judge()
 	fmt.Printf("\n%s\n", verdict)
 	return errors.Join(err, verdict.Err(), c.Close())
+}
+
+func newView(c *cluster.Cluster) *cluster.View {
+	return cluster.NewView(c, os.Stdout, func() int { return run.TerminalWidth(os.Stdout) })
 }

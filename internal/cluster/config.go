@@ -17,6 +17,9 @@ import (
 	"wdpost/proofs/post"
 )
 
+// NetworkName is the name of a cluster's chain.
+const NetworkName = "devnet"
+
 // Config describes a cluster on one machine. The zero value of each field has
 // the stated meaning.
 type Config struct {
@@ -131,6 +134,7 @@ func (c *Config) path(elem ...string) string {
 // network is the description of the chain for miners with given sectors.
 func (c *Config) network(miners []devnet.Miner, verifier actor.Verifier) devnet.Config {
 	return devnet.Config{
+		NetworkName:   NetworkName,
 		Seed:          c.Workdir,
 		EpochDuration: c.Epoch,
 		Policy:        c.policy(),

@@ -17,6 +17,7 @@ import (
 type View struct {
 	c     *Cluster
 	out   io.Writer
+	width func() int // columns of the terminal
 	tasks *taskList
 }
 
@@ -30,9 +31,10 @@ const (
 	ansiClearRest  = "\x1b[J"
 )
 
-// NewView returns a view of the cluster.
-func NewView(c *Cluster, out io.Writer) *View {
-	return &View{c: c, out: out, tasks: &taskList{c: c}}
+// NewView returns a view of the cluster. width tells the columns of the
+// terminal; longer lines of the screen are cut.
+func NewView(c *Cluster, out io.Writer, width func() int) *View {
+	return &View{c: c, out: out, width: width, tasks: &taskList{c: c}}
 }
 
 // Lines writes one line for each event worth telling until ctx ends.
@@ -75,14 +77,21 @@ func (v *View) Screen(ctx context.Context) {
 				recent = recent[max(0, len(recent)-shownEvents):]
 			}
 		case <-ticker.C:
-			fmt.Fprint(v.out, frame(v.picture(ctx, recent)))
+			fmt.Fprint(v.out, frame(v.picture(ctx, recent), v.width()))
 		}
 	}
 }
 
-// frame places a picture at the top of the terminal, over the one before.
-func frame(picture string) string {
-	return ansiHome + strings.ReplaceAll(picture, "\n", ansiClearLine+"\n") + ansiClearRest
+// frame places a picture at the top of the terminal, over the one before, with
+// lines cut to the width.
+func frame(picture string, width int) string {
+	var b strings.Builder
+	b.WriteString(ansiHome)
+	for line := range strings.Lines(picture) {
+		runes := []rune(strings.TrimSuffix(line, "\n"))
+		b.WriteString(string(runes[:min(len(runes), width)]) + ansiClearLine + "\n")
+	}
+	return b.String() + ansiClearRest
 }
 
 // tell says what an event means, or nothing for those that only tick.
