@@ -5,8 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net"
 	"path/filepath"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -211,12 +213,17 @@ func (j *joined) close() error {
 	return errors.Join(append(errs, j.proving.keys.Close())...)
 }
 
-// nodePause is the wait between two tries to reach the node at the start.
-const nodePause = 5 * time.Second
+// nodePause is the wait between two tries to reach the node at the start;
+// nodeReminder, how often the log is told that it still does not answer.
+const (
+	nodePause    = 5 * time.Second
+	nodeReminder = 10 * time.Minute
+)
 
 // untilAnswered asks the node again and again until it answers. Only a refused
 // token, or an actor that does not exist, is final.
 func untilAnswered[T any](ctx context.Context, d *daemon, ask func(context.Context) (T, error)) (T, error) {
+	var told time.Time
 	for {
 		v, err := ask(ctx)
 		final := errors.Is(err, endpoint.ErrToken) || errors.Is(err, endpoint.ErrPermission) || errors.Is(err, chain.ErrNotFound)
@@ -226,7 +233,10 @@ func untilAnswered[T any](ctx context.Context, d *daemon, ask func(context.Conte
 		case ctx.Err() != nil:
 			return v, context.Cause(ctx)
 		}
-		d.log.Error("the node does not answer; trying again", "err", err, "after", nodePause)
+		if time.Since(told) >= nodeReminder {
+			d.log.Error("the node does not answer; nothing can be proven before it does", "err", err, "askedEvery", nodePause)
+			told = time.Now()
+		}
 		select {
 		case <-ctx.Done():
 			return v, context.Cause(ctx)
@@ -295,15 +305,17 @@ func (d *daemon) minerInfos(ctx context.Context) (map[uint64]*lotus.MinerInfo, e
 // oddPartition is the number of sectors in a window partition where the network
 // uses another than the real ones do, else 0.
 func oddPartition(infos map[uint64]*lotus.MinerInfo) (int, error) {
+	miners := slices.Sorted(maps.Keys(infos))
 	odd := 0
-	for miner, info := range infos {
-		standard := post.ProofType(info.WindowPoStProofType).Setup().Sectors
+	for i, miner := range miners {
+		info := infos[miner]
 		n := int(info.WindowPoStPartitionSectors)
-		if n == 0 || n == standard {
+		if n == post.ProofType(info.WindowPoStProofType).Setup().Sectors {
 			n = 0
 		}
-		if odd != 0 && n != odd {
-			return 0, fmt.Errorf("miner %d has %d sectors in a partition, another %d: run a manager for each", miner, n, odd)
+		if i > 0 && n != odd {
+			return 0, fmt.Errorf("miners %d and %d differ in the number of sectors in a partition (0 is the network's): %d and %d; run a manager for each",
+				miners[0], miner, odd, n)
 		}
 		odd = n
 	}
