@@ -7,6 +7,7 @@ package task
 import (
 	"encoding/json"
 	"fmt"
+	"strconv"
 )
 
 // Hash32 is a 32-byte value that travels as a JSON array of 32 numbers, the
@@ -15,15 +16,20 @@ type Hash32 [32]byte
 
 // MarshalJSON writes the 32 bytes as an array of numbers.
 func (h Hash32) MarshalJSON() ([]byte, error) {
-	ints := make([]uint16, len(h))
+	out := make([]byte, 0, len("[")+len(h)*len("255,"))
 	for i, b := range h {
-		ints[i] = uint16(b)
+		out = append(out, "[,"[min(i, 1)])
+		out = strconv.AppendUint(out, uint64(b), 10)
 	}
-	return json.Marshal(ints)
+	return append(out, ']'), nil
 }
 
-// UnmarshalJSON accepts exactly 32 numbers of 0…255.
+// UnmarshalJSON accepts exactly 32 numbers of 0…255. A question of a full
+// message has seven thousand of them, so the usual form is read by hand.
 func (h *Hash32) UnmarshalJSON(b []byte) error {
+	if h.readPlain(b) {
+		return nil
+	}
 	var ints []uint8Number
 	if err := json.Unmarshal(b, &ints); err != nil {
 		return fmt.Errorf("32-byte array: %w", err)
@@ -35,6 +41,45 @@ func (h *Hash32) UnmarshalJSON(b []byte) error {
 		h[i] = byte(v)
 	}
 	return nil
+}
+
+// readPlain reads "[1,2,…]" of plain decimal numbers, spaces allowed between;
+// false leaves everything else, right or wrong, to the general reader.
+func (h *Hash32) readPlain(b []byte) bool {
+	var out Hash32
+	i := 0
+	skip := func() {
+		for i < len(b) && (b[i] == ' ' || b[i] == '\n' || b[i] == '\t' || b[i] == '\r') {
+			i++
+		}
+	}
+	expect := func(c byte) bool {
+		skip()
+		if i == len(b) || b[i] != c {
+			return false
+		}
+		i++
+		skip()
+		return true
+	}
+	for n := range out {
+		if !expect("[,"[min(n, 1)]) {
+			return false
+		}
+		start, v := i, 0
+		for ; i < len(b) && b[i] >= '0' && b[i] <= '9' && i-start < 3; i++ {
+			v = 10*v + int(b[i]-'0')
+		}
+		if digits := i - start; digits == 0 || v > 255 || digits > 1 && b[start] == '0' {
+			return false
+		}
+		out[n] = byte(v)
+	}
+	if !expect(']') || i != len(b) {
+		return false
+	}
+	*h = out
+	return true
 }
 
 // uint8Number keeps encoding/json from reading []uint8 as base64.

@@ -1,6 +1,7 @@
 package task_test
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -204,6 +205,46 @@ func TestStateMachine(t *testing.T) {
 	if _, err := task.ParseState("lost"); err == nil {
 		t.Error("unknown state accepted")
 	}
+}
+
+// The hand-written reader agrees with the general one on everything.
+func FuzzHash32(f *testing.F) {
+	whole, _ := json.Marshal(task.Hash32{0, 1, 10, 255})
+	f.Add(whole)
+	f.Add(bytes.ReplaceAll(whole, []byte(","), []byte(" ,\n ")))
+	f.Add(bytes.Replace(whole, []byte("10"), []byte("010"), 1))
+	f.Add(bytes.Replace(whole, []byte("255"), []byte("256"), 1))
+	f.Add(bytes.Replace(whole, []byte("255"), []byte("2.0"), 1))
+	f.Add(append(bytes.Clone(whole), ' '))
+	f.Add([]byte("[]"))
+	f.Add([]byte("null"))
+	f.Fuzz(func(t *testing.T, in []byte) {
+		var got task.Hash32
+		gotErr := json.Unmarshal(in, &got)
+		var ints []uint16
+		wantErr := json.Unmarshal(in, &ints)
+		if wantErr == nil && len(ints) != len(got) {
+			wantErr = errors.New("length")
+		}
+		for _, v := range ints {
+			if v > 255 && wantErr == nil {
+				wantErr = errors.New("range")
+			}
+		}
+		if (gotErr == nil) != (wantErr == nil) {
+			t.Fatalf("%q: %v, want %v", in, gotErr, wantErr)
+		}
+		for i, v := range ints {
+			if gotErr == nil && got[i] != byte(v) {
+				t.Fatalf("%q: byte %d is %d", in, i, got[i])
+			}
+		}
+		if gotErr == nil {
+			if out, err := json.Marshal(got); err != nil || json.Unmarshal(out, &got) != nil {
+				t.Fatalf("%q does not come back: %s, %v", in, out, err)
+			}
+		}
+	})
 }
 
 func FuzzQuestion(f *testing.F) {
