@@ -91,7 +91,8 @@ func (w *world) master(ctx context.Context, change ...func(*queue.Config)) *queu
 		}
 		return w.fault(method)
 	}}
-	cfg := queue.Config{MaxRetry: 2, Verifier: verifier{}, Log: slog.New(slog.DiscardHandler)}
+	// Polls are what simulated time costs real time for.
+	cfg := queue.Config{MaxRetry: 2, Verifier: verifier{}, Log: slog.New(slog.DiscardHandler), PollInterval: time.Second}
 	for _, c := range change {
 		c(&cfg)
 	}
@@ -591,7 +592,8 @@ func TestImpatientClaimers(t *testing.T) {
 func TestMastersShareADatabase(t *testing.T) {
 	simulate(t, func(w *world) {
 		first, kill := context.WithCancel(w.ctx)
-		one, two := w.master(first), w.master(w.ctx)
+		poll := func(c *queue.Config) { c.PollInterval = 100 * time.Millisecond }
+		one, two := w.master(first, poll), w.master(w.ctx, poll)
 		w.slave(w.ctx, two, "a", w.after(time.Second, right, nil))
 		begin := time.Now()
 		w.wantRight(one.Ask(w.ctx, question(1)))
@@ -636,7 +638,7 @@ func TestFaults(t *testing.T) {
 			for nth := range 3 {
 				t.Run(fmt.Sprintf("%s/applied=%v/call=%d", method, apply, nth), func(t *testing.T) {
 					simulate(t, func(w *world) {
-						q := w.master(w.ctx, func(c *queue.Config) { c.PollInterval = time.Second })
+						q := w.master(w.ctx)
 						seen := 0
 						w.setFault(func(m string) (bool, error) {
 							if m != method {
