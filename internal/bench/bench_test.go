@@ -182,7 +182,7 @@ func TestCompare(t *testing.T) {
 		t.Skip("makes keys and proves")
 	}
 	cfg := CompareConfig{Place: testPlace(t), Rounds: 2, Log: slog.New(slog.DiscardHandler), Profiles: t.TempDir()}
-	for only, want := range map[string]int{"windowpost 2kib": 3, "poseidon": 2} {
+	for only, want := range map[string]int{"windowpost 2kib": 4, "poseidon": 2} {
 		cfg.Only = only
 		lines, err := Compare(t.Context(), cfg)
 		if err != nil {

@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"wdpost/proofs/params"
@@ -139,6 +140,7 @@ func (c *comparison) prove(ctx context.Context, name string, w proofWork) error 
 	}
 	c.lines = append(c.lines,
 		Line{Work: name + ": time", Ours: ours.time(), Reference: theirs.time(), AtMost: w.time, Limit: w.limit},
+		Line{Work: name + ": CPU time of all cores", Ours: ours.cpu(), Reference: theirs.cpu()},
 		memory,
 		Line{Work: name + ": peak memory, mapped files included", Unit: Bytes, Ours: ours.rss(), Reference: theirs.rss()},
 	)
@@ -168,7 +170,16 @@ func (s *series) time() float64 {
 	if len(s.seconds) == 0 {
 		return 0
 	}
-	return middle(s.seconds)
+	return middle(slices.Clone(s.seconds))
+}
+
+// cpu is the median of the whole processes' CPU time; 0 of nothing.
+func (s *series) cpu() float64 {
+	var all series
+	for _, u := range s.usage {
+		all.seconds = append(all.seconds, u.CPU.Seconds())
+	}
+	return all.time()
 }
 
 // anon and rss are the largest peaks.
@@ -188,7 +199,7 @@ func (s *series) rss() (peak float64) {
 
 // poseidon measures one hash.
 func (c *comparison) poseidon(ctx context.Context, name string) error {
-	job := &PoseidonJob{Rounds: 5, Hashes: 1 << 13}
+	job := &PoseidonJob{Rounds: 1001, Hashes: 64} // short ones, which other programs seldom disturb
 	var single, batched, theirs series
 	for range c.Rounds {
 		result, usage, err := c.Place.Spawn.Run(ctx, Job{Poseidon: job}, 1)

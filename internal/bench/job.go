@@ -170,6 +170,7 @@ func (j *ProveJob) run(ctx context.Context, log *slog.Logger) (result Result, er
 		return Result{}, err
 	}
 	report := newReporter(log, "proving", j.Circuit.String())
+	defer prover.SaveMemory()() // as the engine does
 	proof, err := proofs.New().Prove(key.ProvingKey, read, proofs.ProveConfig{
 		Workers: runtime.GOMAXPROCS(0), Done: ctx.Done(), Progress: report.points,
 	})

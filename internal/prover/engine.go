@@ -170,6 +170,7 @@ func (e *Engine) snark(ctx context.Context, key *ProvingKey, job *job) ([]byte, 
 		return nil, err
 	}
 	defer leave()
+	defer SaveMemory()()
 	start := time.Now()
 	proof, err := e.system.Prove(key.ProvingKey, job.task(), proofs.ProveConfig{
 		Workers: runtime.GOMAXPROCS(0), Done: ctx.Done(),
