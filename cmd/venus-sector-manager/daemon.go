@@ -78,6 +78,9 @@ func (a *app) newDaemon(ctx context.Context, opts daemonOptions) (*daemon, error
 		return nil, err
 	}
 	d.keys.Log = a.log
+	if err := checkAddresses(cfg.Common.API); err != nil {
+		return nil, err
+	}
 	if d.node, err = newNode(cfg, a.log); err != nil {
 		return nil, err
 	}
@@ -90,6 +93,26 @@ func (a *app) newDaemon(ctx context.Context, opts daemonOptions) (*daemon, error
 		}
 	}
 	return d, nil
+}
+
+// checkAddresses reads the addresses of all services, so that a slip in one is
+// told at the start and by the name of its key.
+func checkAddresses(api config.API) error {
+	if len(api.Chain) == 0 && len(api.Gateway) == 0 {
+		return fmt.Errorf("%s has no Common.API.Chain: give the node's address, like /ip4/127.0.0.1/tcp/1234/ws", config.ManagerFile)
+	}
+	lists := map[string][]string{"Common.API.Chain": api.Chain, "Common.API.Gateway": api.Gateway}
+	if api.Messager != "" && api.Messager != "none" {
+		lists["Common.API.Messager"] = []string{api.Messager}
+	}
+	var errs []error
+	for _, key := range slices.Sorted(maps.Keys(lists)) {
+		for _, addr := range lists[key] {
+			_, err := endpoint.Parse(addr, "", endpoint.Service{Name: key})
+			errs = append(errs, err)
+		}
+	}
+	return errors.Join(errs...)
 }
 
 // checkMiners requires a miner for each kind of work that is asked for.

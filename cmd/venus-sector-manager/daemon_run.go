@@ -59,6 +59,11 @@ func (a *app) runDaemon(ctx context.Context, opts daemonOptions) error {
 	if err != nil {
 		return err
 	}
+	unlock, err := lockHome(opts.home)
+	if err != nil {
+		return err
+	}
+	defer unlock()
 	lis, err := net.Listen("tcp", opts.listen)
 	if err != nil {
 		return fmt.Errorf("%w: choose another address with --listen, or free the port", err)

@@ -110,7 +110,7 @@ func (d *runningDaemon) page(t *testing.T, path string) (int, string) {
 
 func TestNodeUnreachable(t *testing.T) {
 	d := startDaemon(t, 1008, "/ip4/127.0.0.1/tcp/1/ws", "")
-	d.waitLog(t, "the node does not answer; trying again")
+	d.waitLog(t, "the node does not answer; nothing can be proven")
 	if code, body := d.page(t, "/healthz"); code != http.StatusServiceUnavailable || !strings.Contains(body, "waiting for the node") {
 		t.Errorf("healthz: %d %s", code, body)
 	}
@@ -118,6 +118,41 @@ func TestNodeUnreachable(t *testing.T) {
 	if err := <-d.ended; err != nil {
 		t.Error(err)
 	}
+}
+
+func TestAddresses(t *testing.T) {
+	good := config.API{Chain: config.Strings{"/ip4/127.0.0.1/tcp/1/ws"}, Messager: "none", Gateway: config.Strings{"TOKEN:/dns/host/tcp/2/wss"}}
+	if err := checkAddresses(good); err != nil {
+		t.Error(err)
+	}
+	for want, bad := range map[string]config.API{
+		"no Common.API.Chain":                   {},
+		`Common.API.Chain address "127.0.0.1"`:  {Chain: config.Strings{"127.0.0.1"}},
+		`Common.API.Messager address "/ip4/x"`:  {Chain: good.Chain, Messager: "/ip4/x"},
+		`Common.API.Gateway address "ftp://x/"`: {Chain: good.Chain, Gateway: config.Strings{"ftp://x/"}},
+	} {
+		if err := checkAddresses(bad); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("want %q, got %v", want, err)
+		}
+	}
+}
+
+// TestTwoDaemons: the second daemon of a home is refused and disturbs nothing.
+func TestTwoDaemons(t *testing.T) {
+	home := t.TempDir()
+	unlock, err := lockHome(home)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := lockHome(home); err == nil || !strings.Contains(err.Error(), fmt.Sprintf("process %d", os.Getpid())) || !strings.Contains(err.Error(), "--home") {
+		t.Errorf("the second daemon: %v", err)
+	}
+	unlock()
+	unlock, err = lockHome(filepath.Join(home, "not", "there", "yet"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	unlock()
 }
 
 func TestWrongToken(t *testing.T) {

@@ -91,7 +91,7 @@ type follower struct {
 
 // run keeps one session after the other alive until ctx ends.
 func (f *follower) run(ctx context.Context) {
-	pause := minPause
+	pause, failures := minPause, 0
 	for {
 		began := time.Now()
 		err := f.session(ctx)
@@ -103,15 +103,20 @@ func (f *follower) run(ctx context.Context) {
 			return
 		}
 		if time.Since(began) > 2*maxPause {
-			pause = minPause
+			pause, failures = minPause, 0
 		}
-		f.log.Warn("chain head stream ended, connecting again", "err", err, "in", pause)
+		level := slog.LevelDebug // the first line tells of the outage
+		if failures == 0 {
+			level = slog.LevelWarn
+		}
+		failures++
+		f.log.Log(ctx, level, "chain head stream ended, connecting again", "err", err, "in", pause)
 		if !sleep(ctx, pause) {
 			return
 		}
 		pause = min(2*pause, maxPause)
 		if err := f.ask(ctx); err != nil && ctx.Err() == nil {
-			f.log.Warn("chain head not known", "err", err)
+			f.log.Log(ctx, level, "chain head not known", "err", err)
 		}
 	}
 }

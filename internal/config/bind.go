@@ -8,6 +8,7 @@ import (
 	"slices"
 	"sort"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/BurntSushi/toml"
 )
@@ -34,7 +35,7 @@ func bind(file, text string, v any) (*document, error) {
 	if _, err := toml.Decode(text, &tree); err != nil {
 		var pe toml.ParseError
 		if errors.As(err, &pe) {
-			return nil, &KeyError{File: file, Line: pe.Position.Line, Key: pe.LastKey, Msg: pe.Message}
+			return nil, &KeyError{File: file, Line: pe.Position.Line, Key: pe.LastKey, Msg: pe.Message + remedy(text, pe)}
 		}
 		return nil, fmt.Errorf("%s: %w", file, err)
 	}
@@ -45,11 +46,34 @@ func bind(file, text string, v any) (*document, error) {
 	b.section("", tree, reflect.ValueOf(v).Elem())
 	sort.SliceStable(b.doc.set, func(i, j int) bool { return b.doc.lines[b.doc.set[i]] < b.doc.lines[b.doc.set[j]] })
 	sort.SliceStable(b.errs, func(i, j int) bool { return b.errs[i].Line < b.errs[j].Line })
-	joined := make([]error, len(b.errs))
-	for i, e := range b.errs {
-		joined[i] = e
+	var joined []error
+	for _, e := range b.errs[:min(len(b.errs), maxComplaints)] {
+		joined = append(joined, e)
+	}
+	if more := len(b.errs) - maxComplaints; more > 0 {
+		joined = append(joined, fmt.Errorf("%s: and %d more", file, more))
 	}
 	return b.doc, errors.Join(joined...)
+}
+
+// maxComplaints bounds what is said about one file at once.
+const maxComplaints = 20
+
+// remedy adds what to do about the mistakes in writing that editors and input
+// methods make; empty for others.
+func remedy(text string, pe toml.ParseError) string {
+	lines := strings.Split(text, "\n")
+	line := lines[min(max(pe.Position.Line, 1), len(lines))-1]
+	bare := strings.TrimRight(strings.SplitN(line, "#", 2)[0], "\r")
+	switch {
+	case !utf8.ValidString(text):
+		return ": save the file as UTF-8"
+	case strings.ContainsAny(bare, "“”‘’＝，．［］＂＇\u00a0\u3000"):
+		return `: the line has full-width quotes, signs or spaces; write plain " = , [ ] and spaces`
+	case strings.Contains(pe.Message, "expected value"):
+		return "; texts need quotes, and true and false are written small"
+	}
+	return ""
 }
 
 // errorAt makes a complaint about a key, at its line or that of the closest

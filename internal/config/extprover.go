@@ -30,6 +30,9 @@ type ExtProcessor struct {
 	Envs map[string]string
 }
 
+// maxReadySecs is the longest ReadyTimeoutSecs: a day.
+const maxReadySecs = 24 * 60 * 60
+
 // ReadyTimeout is ReadyTimeoutSecs as a length of time.
 func (p ExtProcessor) ReadyTimeout() time.Duration {
 	return time.Duration(p.ReadyTimeoutSecs) * time.Second
@@ -64,6 +67,7 @@ func (p *ExtProcessor) check(c *checker, key string) {
 			*n.value = n.fallback
 		}
 	}
+	c.require(p.ReadyTimeoutSecs <= maxReadySecs, key+".ReadyTimeoutSecs", "must be at most %d, is %d", maxReadySecs, p.ReadyTimeoutSecs)
 	if p.Bin == "" && len(p.Args) > 0 {
 		c.fail(key+".Args", "is given without Bin: name the program too")
 	}

@@ -59,6 +59,9 @@ func (s *lineScanner) header() {
 	if list && s.pos < len(s.text) {
 		s.pos++
 	}
+	for i := 1; i < len(parts); i++ { // those above, which may have no header of their own
+		s.note(s.resolve("", parts[:i]), start)
+	}
 	if !list {
 		s.section = s.resolve("", parts)
 		s.note(s.section, start)

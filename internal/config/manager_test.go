@@ -277,3 +277,33 @@ func read(t *testing.T, path string) string {
 	}
 	return string(b)
 }
+
+// TestSlipsOfEditors: what editors and input methods do to a file is named with
+// its line and the remedy.
+func TestSlipsOfEditors(t *testing.T) {
+	many := "[Common.API]\n"
+	for i := range 50 {
+		many += fmt.Sprintf("key%d = 1\n", i)
+	}
+	for want, text := range map[string]string{
+		":2: Common.API.Token: expected value":         "[Common.API]\nToken = “abc”\n",
+		"write plain \" = , [ ] and spaces":            "[Common.API]\nToken ＝ \"abc\"\n",
+		"texts need quotes, and true and false":        "[Common.API]\nToken = abc\n",
+		"save the file as UTF-8":                       "# \xc5\xe4\xd6\xc3\n[Common.API]\n",
+		":1: Miner: unknown key; did you mean Miners?": "[Miner.PoSt]\nEnabled = true\n",
+		"and 30 more": many,
+		"longer than 4 MiB: this is another kind of file; give t": "#" + strings.Repeat("x", 5<<20),
+	} {
+		_, _, err := LoadManager(write(t, "cfg", text))
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("want %q, got %v", want, err)
+		}
+	}
+	for name, text := range map[string]string{
+		"CRLF": "[Common.API]\r\nToken = \"x\" # 配置\r\n", "BOM": "\ufeff[Common.API]\nToken = \"x\"\n", "tabs": "\t[Common.API]\n\tToken\t=\t\"x\"\n",
+	} {
+		if got, _, err := LoadManager(write(t, "cfg", text)); err != nil || got.Common.API.Token != "x" {
+			t.Errorf("%s: %+v, %v", name, got.Common.API, err)
+		}
+	}
+}

@@ -2,6 +2,7 @@ package config
 
 import (
 	"net"
+	"strconv"
 	"time"
 )
 
@@ -152,12 +153,16 @@ func (c *checker) positive(key string, d Duration) {
 // address requires host:port (or :port); empty is legal unless required.
 func (c *checker) address(key, addr string, required bool) {
 	if addr == "" {
-		c.require(!required, key, `is empty: write it like "0.0.0.0:4698"`)
+		c.require(!required, key, `is empty: write it like "192.168.200.113:4698"`)
 		return
 	}
-	if _, _, err := net.SplitHostPort(addr); err != nil {
-		c.fail(key, `%q is not host:port: %s`, addr, err)
+	_, port, err := net.SplitHostPort(addr)
+	if err != nil {
+		c.fail(key, `%q is not host:port: write it like "192.168.200.113:4698"`, addr)
+		return
 	}
+	_, err = strconv.ParseUint(port, 10, 16)
+	c.require(err == nil, key, "%q: the port must be a number from 0 to 65535", addr)
 }
 
 // isPublic reports whether a listener on addr is reachable from other machines.

@@ -130,7 +130,8 @@ type MessageLanded struct {
 }
 
 // MessageFailed tells that the batch's last message was executed without
-// success or will never be executed.
+// success or will never be executed. Without a Reason that of the last failed
+// hand-over stands.
 type MessageFailed struct {
 	Ref
 	Batch  BatchID

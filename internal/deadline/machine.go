@@ -1,6 +1,7 @@
 package deadline
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -300,7 +301,7 @@ func (m *Machine) messageFailed(e MessageFailed) {
 	if b == nil || b.Stage != Sent {
 		return
 	}
-	b.Stage, b.LastError = Ready, e.Reason
+	b.Stage, b.LastError = Ready, cmp.Or(e.Reason, b.LastError)
 	m.trySubmit(s, b)
 	m.settle(s)
 }
@@ -357,8 +358,13 @@ func missedReason(s *State) string {
 		if b.SubmitTries > 0 {
 			part += fmt.Sprintf(", %d failed hand-overs of the last", b.SubmitTries)
 		}
-		if b.LastError != "" {
+		switch {
+		case b.LastError != "":
 			part += ", last error: " + b.LastError
+		case b.Stage == Proving:
+			part += ", the prover did not answer"
+		case b.Stage == Sent:
+			part += ", it was not seen on the chain"
 		}
 		parts = append(parts, part)
 	}

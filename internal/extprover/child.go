@@ -42,16 +42,17 @@ const steadyAfter = time.Minute
 
 // supervise starts a process, and another whenever one is gone, until ctx ends.
 func (c *child) supervise(ctx context.Context) {
-	wait := c.cfg.RestartMin
+	wait, deaths := c.cfg.RestartMin, 0
 	for {
 		ready, err := c.runOnce(ctx)
 		if ctx.Err() != nil {
 			return
 		}
 		if ready > steadyAfter {
-			wait = c.cfg.RestartMin
+			wait, deaths = c.cfg.RestartMin, 0
 		}
-		c.log.Error("external processor is down; it is started again", "err", err, "after", wait)
+		deaths++
+		c.log.Log(ctx, levelOfDeath(deaths), "external processor is down; it is started again", "err", err, "after", wait, "deaths", deaths)
 		select {
 		case <-ctx.Done():
 			return
@@ -59,6 +60,16 @@ func (c *child) supervise(ctx context.Context) {
 		}
 		wait = min(2*wait, c.cfg.RestartMax)
 	}
+}
+
+// levelOfDeath is the level at which a death in a series is logged: an error for
+// the first and then at every doubling, so that a processor that can never
+// start does not fill the log.
+func levelOfDeath(n int) slog.Level {
+	if n&(n-1) == 0 {
+		return slog.LevelError
+	}
+	return slog.LevelDebug
 }
 
 // runOnce runs one process from start to end and says how long it was ready

@@ -228,8 +228,11 @@ func (msg *messagerMessage) outcome(h Handle) Outcome {
 }
 
 // waitSlice bounds one WaitMessage: a connection that died silently must not
-// hold the wait.
-const waitSlice = time.Minute
+// hold the wait. Where epochs are short it is waitPolls intervals of looking.
+const (
+	waitSlice = time.Minute
+	waitPolls = 8
+)
 
 // Wait implements Sender. While the message is not on chain it is looked at
 // every PollInterval; then the messager's own waiting counts the confidence.
@@ -257,7 +260,7 @@ func (m *Messager) Wait(ctx context.Context, h Handle, confidence uint64) (Outco
 }
 
 func (m *Messager) waitDeep(ctx context.Context, h Handle, confidence uint64) (Outcome, error) {
-	ctx, cancel := context.WithTimeout(ctx, waitSlice)
+	ctx, cancel := context.WithTimeout(ctx, min(waitSlice, waitPolls*m.cfg.PollInterval))
 	defer cancel()
 	msg, err := m.api.WaitMessage(ctx, h.ID, confidence)
 	if err != nil {

@@ -257,6 +257,15 @@ func sleep(ctx context.Context, d time.Duration) bool {
 	}
 }
 
+// levelOfTry is the level at which a failed attempt is logged: a warning for the
+// first and then at every doubling, so that a long outage stays readable.
+func levelOfTry(try int) slog.Level {
+	if try&(try-1) == 0 {
+		return slog.LevelWarn
+	}
+	return slog.LevelDebug
+}
+
 // retry calls f until it succeeds or ctx ends, and returns the last error.
 func (m *miner) retry(ctx context.Context, f func() error) error {
 	for try := 1; ; try++ {

@@ -40,19 +40,20 @@ func (r *run) prove(ctx context.Context, a deadline.Prove) deadline.Event {
 	}
 	defer r.gate.Release(1)
 	b := r.batch(a.Batch)
-	proof, err := r.makeProof(ctx, b)
+	proof, err := r.makeProof(ctx, b, levelOfTry(a.Try))
 	if err != nil {
 		if ctx.Err() != nil {
 			return nil
 		}
-		r.log.Warn("proving failed; it is tried again", "partitions", string(a.Batch), "try", a.Try, "error", err)
+		r.log.Log(ctx, levelOfTry(a.Try), "proving failed; it is tried again", "partitions", string(a.Batch), "try", a.Try, "error", err)
 		return deadline.ProveFailed{Ref: r.ref, Batch: a.Batch, Reason: err.Error()}
 	}
 	return r.accept(ctx, b, proof)
 }
 
 // makeProof returns a verified proof over the sectors of b that could be read.
-func (r *run) makeProof(ctx context.Context, b *batch) (*ledger.Proof, error) {
+// Those that could not are logged at the given level.
+func (r *run) makeProof(ctx context.Context, b *batch, level slog.Level) (*ledger.Proof, error) {
 	seed, err := r.seed(ctx)
 	if err != nil {
 		return nil, err
@@ -61,7 +62,7 @@ func (r *run) makeProof(ctx context.Context, b *batch) (*ledger.Proof, error) {
 	if err != nil {
 		return nil, err
 	}
-	check, err := r.m.checkSectors(ctx, r.log.With("partitions", b.indices().String()), r.info.Close, sectors)
+	check, err := r.m.checkSectors(ctx, r.log.With("partitions", b.indices().String()), level, r.info.Close, sectors)
 	if err != nil {
 		return nil, err
 	}
@@ -157,9 +158,10 @@ func (m *miner) chainSectors(ctx context.Context, want []uint64) ([]Sector, erro
 	return out, nil
 }
 
-// checkSectors asks which sectors could be read, and says so in the log. The
-// check may take a quarter of the time that is left until the given epoch.
-func (m *miner) checkSectors(ctx context.Context, log *slog.Logger, until abi.ChainEpoch, sectors []Sector) (CheckResult, error) {
+// checkSectors asks which sectors could be read, and says so in the log, at the
+// given level if some could not. The check may take a quarter of the time that
+// is left until the given epoch.
+func (m *miner) checkSectors(ctx context.Context, log *slog.Logger, level slog.Level, until abi.ChainEpoch, sectors []Sector) (CheckResult, error) {
 	started := time.Now()
 	call, cancel := context.WithTimeout(ctx, max(m.cfg.CallTimeout, time.Until(m.timeOf(until))/4))
 	defer cancel()
@@ -169,7 +171,7 @@ func (m *miner) checkSectors(ctx context.Context, log *slog.Logger, until abi.Ch
 	}
 	log = log.With("sectors", len(sectors), "good", len(check.Good), "bad", len(check.Bad), "took", time.Since(started))
 	if len(check.Bad) > 0 {
-		log.Warn("Checked sectors", "reasons", someReasons(check.Bad))
+		log.Log(ctx, level, "Checked sectors", "reasons", someReasons(check.Bad))
 	} else {
 		log.Info("Checked sectors")
 	}

@@ -49,7 +49,7 @@ func (m *miner) recoverFaults(parent context.Context, di dline.Info) {
 			return
 		case err != nil:
 			failures++
-			log.Warn("declaring recoveries failed; it is tried again", "try", failures, "error", err)
+			log.Log(ctx, levelOfTry(failures), "declaring recoveries failed; it is tried again", "try", failures, "error", err)
 			if !m.pause(ctx, failures) {
 				return
 			}
@@ -101,7 +101,7 @@ func (m *miner) recoverable(ctx context.Context, di dline.Info, faults []recover
 		if err != nil {
 			return nil, 0, err
 		}
-		check, err := m.checkSectors(ctx, log.With("partitions", part.Partition, "faulty", true), di.FaultCutoff, sectors)
+		check, err := m.checkSectors(ctx, log.With("partitions", part.Partition, "faulty", true), slog.LevelWarn, di.FaultCutoff, sectors)
 		if err != nil {
 			return nil, 0, err
 		}

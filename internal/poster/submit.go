@@ -41,7 +41,7 @@ func (r *run) submit(ctx context.Context, a deadline.Submit) deadline.Event {
 	case ctx.Err() != nil:
 		return nil
 	}
-	r.log.Warn("the message could not be handed over; it is tried again", "partitions", string(a.Batch), "attempt", a.Attempt, "try", a.Try, "error", err)
+	r.log.Log(ctx, levelOfTry(a.Try), "the message could not be handed over; it is tried again", "partitions", string(a.Batch), "attempt", a.Attempt, "try", a.Try, "error", err)
 	return deadline.SubmitFailed{Ref: r.ref, Batch: a.Batch, Reason: err.Error()}
 }
 

@@ -2,11 +2,15 @@ package poster
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"wdpost/internal/deadline"
 	"wdpost/internal/ledger"
 )
+
+// errNeverSent says that no hand-over of a message has begun.
+var errNeverSent = errors.New("the message was never handed over")
 
 // wait watches the batch's message until it is deep on the chain or sure to
 // have failed. It goes on over failures of the sender for as long as the run
@@ -18,7 +22,9 @@ func (r *run) wait(ctx context.Context, a deadline.Wait) deadline.Event {
 		if ctx.Err() != nil {
 			return nil
 		}
-		failed.Reason = err.Error()
+		if !errors.Is(err, errNeverSent) { // else the reason is that of the failed hand-over
+			failed.Reason = err.Error()
+		}
 		return failed
 	}
 	out, ok := r.outcome(ctx, row)
@@ -73,7 +79,7 @@ func (r *run) messageRow(ctx context.Context, a deadline.Wait) (ledger.Message, 
 		}
 	}
 	if err == nil {
-		err = fmt.Errorf("no message %d of partitions %s is known", a.Attempt, a.Batch)
+		err = errNeverSent
 	}
 	return ledger.Message{}, err
 }

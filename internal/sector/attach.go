@@ -62,6 +62,9 @@ func Attach(ctx context.Context, cfg AttachConfig) (AttachReport, error) {
 	if _, err := filepath.Match(a.Pattern, ""); err != nil {
 		return AttachReport{}, fmt.Errorf("pattern %q is malformed: write it like s-t01000-1[0-9]", a.Pattern)
 	}
+	if _, err := cfg.Index.file(a.Name); err != nil {
+		return AttachReport{}, err
+	}
 	if err := checkFolder(ctx, cfg.Guard, path); err != nil {
 		return AttachReport{}, err
 	}
@@ -77,6 +80,9 @@ func Attach(ctx context.Context, cfg AttachConfig) (AttachReport, error) {
 	a.record.AttachedAt = time.Now().UTC()
 	if err := cfg.Index.Put(a.record); err != nil {
 		return AttachReport{}, err
+	}
+	if a.report.Sectors+a.report.Updated == 0 {
+		a.Log.Warn("no sector was found: the path must be that of the folder above cache and sealed", "store", a.Name, "path", path)
 	}
 	return a.report, nil
 }
@@ -109,7 +115,7 @@ func (a *attacher) startRecord() (*Record, error) {
 	}
 	others, err := a.Index.All()
 	if err != nil {
-		return nil, err
+		a.Log.Warn("damaged records of the index are left as they are, except that of this store", "err", err)
 	}
 	for _, r := range others {
 		if r.Path == a.root && r.Name != a.Name {

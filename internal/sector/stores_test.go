@@ -254,6 +254,16 @@ func TestDamagedRecord(t *testing.T) {
 	if _, err := index.Get(r.Name); err == nil || !strings.Contains(err.Error(), "attach the store again") {
 		t.Errorf("got %v", err)
 	}
+	// The remedy works, and one damaged record does not keep others from being attached.
+	log := &bytes.Buffer{}
+	attach(t, index, log, AttachConfig{Name: "another", Path: store})
+	if r, err = index.Get("another"); err != nil || !strings.Contains(log.String(), "no sector was found") {
+		t.Errorf("got %+v, %v; log %s", r, err, log)
+	}
+	attach(t, index, io.Discard, AttachConfig{Name: "/weird/../name", Path: store})
+	if _, err := index.All(); err != nil {
+		t.Errorf("after the remedy: %v", err)
+	}
 	if _, err := index.Get("unknown"); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("got %v", err)
 	}
