@@ -74,13 +74,29 @@ func TestKillNine(t *testing.T) {
 			}
 		}
 	}
+	devnet.waitProven()
+}
+
+// waitProven waits for a devnet with --deadlines to end and to have proven them all.
+func (p *process) waitProven() {
+	p.t.Helper()
 	select {
-	case <-devnet.done:
+	case <-p.done:
 	case <-time.After(10 * time.Minute):
-		t.Fatal("the devnet does not end")
+		p.t.Fatal("the devnet does not end")
 	}
-	if code := devnet.cmd.ProcessState.ExitCode(); code != 0 {
-		t.Fatalf("exit code %d:\n%s", code, devnet.log())
+	if code := p.cmd.ProcessState.ExitCode(); code != 0 {
+		p.t.Fatalf("exit code %d:\n%s", code, p.log())
 	}
-	t.Log(devnet.log())
+	p.t.Log(p.log())
+}
+
+// TestRoughChain runs a cluster on a chain with null rounds and
+// reorganisations, several partitions in a message, the last one padded, and
+// faults to recover. Every deadline must be proven.
+func TestRoughChain(t *testing.T) {
+	devnet := startProcess(t, "devnet", t.TempDir(), nil, filepath.Join(binDir, "wdpost-devnet"),
+		"--workdir", filepath.Join(t.TempDir(), "work"), "--bin", binDir, "--deadlines", "4", "--lines",
+		"--sectors", "7", "--spread", "2", "--period-deadlines", "4", "--faulty", "2", "--null-every", "7", "--reorg-every", "11")
+	devnet.waitProven()
 }
