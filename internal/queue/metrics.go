@@ -11,10 +11,10 @@ import (
 
 // Metrics counts what happens to tasks.
 type Metrics struct {
-	put, claimed, finished, rescued prometheus.Counter
-	failed                          *prometheus.CounterVec // by verdict
-	refused                         *prometheus.CounterVec // by what was wrong
-	waited                          prometheus.Histogram
+	put, claimed, finished, rescued, offered prometheus.Counter
+	failed                                   *prometheus.CounterVec // by verdict
+	refused                                  *prometheus.CounterVec // by what was wrong
+	waited                                   prometheus.Histogram
 }
 
 // NewMetrics registers the metrics; a nil registry leaves them unseen.
@@ -30,6 +30,7 @@ func NewMetrics(r prometheus.Registerer) *Metrics {
 		claimed:  counter("tasks_claimed_total", "Tasks handed to slaves."),
 		finished: counter("tasks_finished_total", "Verified answers stored."),
 		rescued:  counter("tasks_rescued_total", "Attempts given up because the slave fell silent or took too long."),
+		offered:  counter("answers_in_hand_total", "Answers that left sectors out while another slave was asked."),
 		failed:   vec("attempts_failed_total", "Attempts that ended without an answer.", "verdict"),
 		refused:  vec("refused_total", "Messages of slaves that were refused: a lost lease or a wrong answer.", "what"),
 		waited: prometheus.NewHistogram(prometheus.HistogramOpts{
@@ -38,7 +39,7 @@ func NewMetrics(r prometheus.Registerer) *Metrics {
 		}),
 	}
 	if r != nil {
-		r.MustRegister(m.put, m.claimed, m.finished, m.rescued, m.failed, m.refused, m.waited)
+		r.MustRegister(m.put, m.claimed, m.finished, m.rescued, m.offered, m.failed, m.refused, m.waited)
 	}
 	return m
 }

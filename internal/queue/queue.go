@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"time"
 
 	"wdpost/internal/task"
@@ -173,7 +174,11 @@ func (q *Queue) Finish(ctx context.Context, slave string, l task.Lease, a task.A
 	case err != nil:
 		return fmt.Errorf("check the answer of task %s: %w", l, err)
 	}
-	out, err := encode(a)
+	offered, err := q.offer(ctx, slave, t, a)
+	if err != nil || offered {
+		return err
+	}
+	out, err := encode(better(a, t))
 	if err != nil {
 		return err
 	}
@@ -187,6 +192,53 @@ func (q *Queue) Finish(ctx context.Context, slave string, l task.Lease, a task.A
 	q.cfg.Metrics.finished.Inc()
 	log.Info("task finished", "miner", question.MinerID, "skipped", len(a.Faults), "took_s", q.clock.now()-t.StartedAt)
 	return nil
+}
+
+// offer keeps an answer that leaves sectors out as the answer in hand and has
+// another slave try, if there is one and the window leaves time for it: the
+// manager has found the files of every sector it asks about, so what one slave
+// cannot read another may. It reports whether it did so.
+func (q *Queue) offer(ctx context.Context, slave string, t Task, a task.Answer) (bool, error) {
+	if len(a.Faults) == 0 || t.Out != nil || t.State != task.Running || t.Retries >= q.cfg.MaxRetry {
+		return false, nil
+	}
+	now := q.clock.now()
+	took := now - t.StartedAt + 1
+	patience := 2*took + seconds(2*q.cfg.HeartbeatTimeout)
+	if t.NotAfter-now < 2*patience {
+		return false, nil
+	}
+	others, err := q.store.Slaves(ctx, now-seconds(2*q.cfg.HeartbeatTimeout))
+	if err != nil {
+		return false, err
+	}
+	others = slices.DeleteFunc(others, func(s Slave) bool { return s.Name == slave || s.Draining })
+	if len(others) == 0 {
+		return false, nil
+	}
+	out, err := encode(a)
+	if err != nil {
+		return false, err
+	}
+	o := Offer{Out: out, Reason: fmt.Sprintf("slave %q left out %d sectors, the first is %d", slave, len(a.Faults), a.Faults[0]), SettleAt: now + patience}
+	if err := q.store.Offer(ctx, now, t.Lease(), o); err != nil {
+		return false, err
+	}
+	q.cfg.Metrics.offered.Inc()
+	q.log.Warn("answer in hand leaves sectors out; another slave is asked", "task", t.ID, "attempt", t.Attempt, "slave", slave,
+		"skipped", a.Faults, "patience_s", patience)
+	q.claims.wake()
+	return true, nil
+}
+
+// better returns the answer that leaves out fewer sectors: a, or the one in
+// hand. Both are verified.
+func better(a task.Answer, t Task) task.Answer {
+	var inHand task.Answer
+	if t.Out == nil || decode(t.Out, &inHand) != nil || len(inHand.Faults) >= len(a.Faults) {
+		return a
+	}
+	return inHand
 }
 
 // check refuses what cannot be a right answer.

@@ -364,6 +364,62 @@ func TestSkippedSectors(t *testing.T) {
 	})
 }
 
+// What one slave cannot read another may: the better answer wins, and the one
+// in hand when none comes in time.
+func TestSkippedSectorsAreTriedElsewhere(t *testing.T) {
+	partial := func(n ...uint64) task.Answer { return task.Answer{Proofs: right.Proofs, Faults: n} }
+	for name, tc := range map[string]struct {
+		answers   map[string]task.Answer // by slave; one without never answers
+		remaining time.Duration
+		want      int // sectors left out
+		within    time.Duration
+	}{
+		"the other reads all":       {map[string]task.Answer{"a": partial(1), "b": right}, time.Hour, 0, 40 * time.Second},
+		"the other reads less":      {map[string]task.Answer{"a": partial(1), "b": partial(1, 2)}, time.Hour, 1, 40 * time.Second},
+		"the other never answers":   {map[string]task.Answer{"a": partial(1), "b": {}}, time.Hour, 1, 80 * time.Second},
+		"the window closes soon":    {map[string]task.Answer{"a": partial(1), "b": right}, time.Minute, 1, 20 * time.Second},
+		"there is no other":         {map[string]task.Answer{"a": partial(1)}, time.Hour, 1, 20 * time.Second},
+		"no window, the other does": {map[string]task.Answer{"a": partial(1), "b": right}, 0, 0, 40 * time.Second},
+	} {
+		t.Run(name, func(t *testing.T) {
+			simulate(t, func(w *world) {
+				q := w.master(w.ctx)
+				for _, slave := range []string{"a", "b"} {
+					answer, ok := tc.answers[slave]
+					if !ok {
+						continue
+					}
+					w.slave(w.ctx, q, slave, func(task.Assignment) (task.Answer, error) {
+						if slave == "b" && len(answer.Proofs) == 0 {
+							<-w.ctx.Done()
+							return task.Answer{}, w.ctx.Err()
+						}
+						time.Sleep(10 * time.Second)
+						return answer, nil
+					})
+					if slave == "a" {
+						time.Sleep(time.Millisecond) // a is first in the queue
+					}
+				}
+				time.Sleep(5 * time.Second)
+				three := question(1)
+				three.Replicas = append(three.Replicas, task.Replica{SectorID: 3})
+				if tc.remaining > 0 {
+					three.NotAfter = time.Now().Add(tc.remaining).Unix()
+				}
+				begin := time.Now()
+				a, err := q.Ask(w.ctx, three)
+				if err != nil || len(a.Proofs) != 1 || len(a.Faults) != tc.want {
+					t.Fatalf("answer %+v, %v", a, err)
+				}
+				if took := time.Since(begin); took > tc.within {
+					t.Errorf("took %v", took)
+				}
+			})
+		})
+	}
+}
+
 func TestWindowCloses(t *testing.T) {
 	simulate(t, func(w *world) {
 		q := w.master(w.ctx)

@@ -43,8 +43,9 @@ type Task struct {
 	Reason      string           // of the last failure
 	Progress    string           // as of the last heartbeat
 	Archived    bool
+	SettleAt    int64  // when the answer in hand becomes final; 0 when there is none or it is
 	In          []byte // question JSON; nil in listings
-	Out         []byte // answer JSON; nil in listings
+	Out         []byte // answer JSON; nil in listings. Before the task is done: the one in hand
 }
 
 // Lease returns the task's current attempt.
@@ -80,6 +81,13 @@ type Failure struct {
 	Reason   string
 	ReadyAt  int64 // of the next attempt, if there is one
 	MaxRetry int   // attempts after the first that KindRetry may use up
+}
+
+// Offer is an answer in hand.
+type Offer struct {
+	Out      []byte
+	Reason   string // why another attempt is worth it
+	SettleAt int64
 }
 
 // RescuePolicy says which running attempts are given up as lost. One that is
@@ -138,6 +146,17 @@ type Store interface {
 	// Finish stores the answer. Repeating it for the same attempt succeeds; a
 	// lease that is not the latest, or a task that failed, is task.ErrLost.
 	Finish(ctx context.Context, now int64, l task.Lease, out []byte) error
+
+	// Offer takes an answer in hand, one that might be bettered, and makes the
+	// task ready again for another slave. It becomes final at SettleAt, or when
+	// the task would fail or its window closes. Repeating it for the same
+	// attempt succeeds; only the first answer of a round can be offered, a
+	// further one, like a lease that is not the latest, is task.ErrLost.
+	Offer(ctx context.Context, now int64, l task.Lease, o Offer) error
+
+	// Settle makes answers in hand final whose time has come, and returns their
+	// tasks as they are now.
+	Settle(ctx context.Context, now int64) ([]Task, error)
 
 	// Fail ends the attempt: the task is ready again, or failed for good.
 	// Repeating it for the same attempt has no further effect, and is task.ErrLost.

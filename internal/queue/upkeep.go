@@ -80,11 +80,18 @@ func (q *Queue) keep(ctx context.Context, u *upkeep) (err error) {
 		q.cfg.Metrics.failed.WithLabelValues(string(task.KindExpired)).Inc()
 		q.log.Warn("task dropped: its window closed", "task", t.ID, "attempt", t.Attempt, "slave", t.Slave)
 	}
+	settled, err := q.store.Settle(ctx, q.clock.now())
+	if err != nil {
+		return err
+	}
+	for _, t := range settled {
+		q.log.Info("answer in hand is final", "task", t.ID, "attempt", t.Attempt, "reason", t.Reason)
+	}
 	rescued, err := q.rescue(ctx, u)
 	if err != nil {
 		return err
 	}
-	if len(dropped)+len(rescued) > 0 {
+	if len(dropped)+len(settled)+len(rescued) > 0 {
 		q.asks.wake()
 		q.claims.wake()
 	}

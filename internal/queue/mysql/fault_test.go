@@ -234,6 +234,21 @@ var scenarios = map[string]scenario{
 		check: func(s *steps) { s.is(task.Ready, 1, 1) },
 		final: task.ErrLost,
 	},
+	"Offer": {
+		prepare: (*steps).claimed,
+		call: func(s *steps) error {
+			return s.Offer(s.ctx, 110, s.lease, queue.Offer{Out: []byte("a"), SettleAt: 300})
+		},
+		check: func(s *steps) { s.is(task.Ready, 1, 1) },
+	},
+	"Settle": {
+		prepare: func(s *steps) {
+			s.claimed()
+			s.ok(s.Offer(s.ctx, 110, s.lease, queue.Offer{Out: []byte("a"), SettleAt: 300}))
+		},
+		call:  func(s *steps) error { _, err := s.Settle(s.ctx, 300); return err },
+		check: func(s *steps) { s.is(task.Done, 1, 1) },
+	},
 	"Rescue": {
 		prepare: (*steps).claimed,
 		call: func(s *steps) error {

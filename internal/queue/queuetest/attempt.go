@@ -131,3 +131,79 @@ func failVerdicts(t *testing.T, b *bundle) {
 		t.Fatalf("%s, %+v", st, got)
 	}
 }
+
+// offered puts, claims and offers task n, to settle at 300.
+func (b *bundle) offered(n int) queue.Offer {
+	b.t.Helper()
+	b.put(100, n, 900)
+	o := queue.Offer{Out: fmt.Appendf(nil, "partial %d", n), Reason: "a sector is missing", SettleAt: 300}
+	b.ok(b.Offer(b.ctx, 110, b.must(100, "a", n).Lease(), o))
+	return o
+}
+
+func offer(t *testing.T, b *bundle) {
+	o := b.offered(1)
+	first := task.Lease{ID: id(1), Attempt: 1}
+	got := b.state(1, task.Ready)
+	if got.Retries != 1 || got.SettleAt != 300 || string(got.Out) != "partial 1" || got.Reason != o.Reason {
+		t.Fatalf("offered %+v", got)
+	}
+	b.ok(b.Offer(b.ctx, 111, first, o))
+	if polled, err := b.Poll(b.ctx, []string{id(1)}); err != nil || polled[0].Out != nil || polled[0].State != task.Ready {
+		t.Fatalf("an answer in hand is given away: %+v, %v", polled, err)
+	}
+	b.is(b.Offer(b.ctx, 111, task.Lease{ID: id(1), Attempt: 2}, o), task.ErrLost)
+	second := b.must(120, "b", 1).Lease()
+	b.is(b.Offer(b.ctx, 121, second, o), task.ErrLost)
+	b.is(b.Offer(b.ctx, 121, first, o), task.ErrLost)
+	b.ok(b.Finish(b.ctx, 130, second, []byte("whole")))
+	if got := b.state(1, task.Done); string(got.Out) != "whole" || got.SettleAt != 0 {
+		t.Fatalf("bettered: %+v", got)
+	}
+
+	b.offered(2)
+	if s, err := b.Settle(b.ctx, 299); err != nil || len(s) != 0 {
+		t.Fatalf("settled too early: %+v, %v", s, err)
+	}
+	late := b.must(150, "b", 2).Lease()
+	for _, want := range []int{1, 0} {
+		if s, err := b.Settle(b.ctx, 300); err != nil || len(s) != want {
+			t.Fatalf("settled %+v, %v", s, err)
+		}
+	}
+	if got := b.state(2, task.Done); string(got.Out) != "partial 2" || got.FinishedAt != 300 {
+		t.Fatalf("settled as %+v", got)
+	}
+	b.ok(b.Finish(b.ctx, 301, late, []byte("whole")))
+	if got := b.state(2, task.Done); string(got.Out) != "partial 2" {
+		t.Fatalf("an answer given away was changed: %q", got.Out)
+	}
+
+	for n, end := range map[int]func() error{
+		3: func() error {
+			st, err := b.Fail(b.ctx, 160, b.must(150, "b", 3).Lease(), queue.Failure{Kind: task.KindPermanent, Reason: "no"})
+			if st != task.Done {
+				t.Errorf("failed with an answer in hand: %s", st)
+			}
+			return err
+		},
+		4: func() error {
+			b.must(150, "b", 4)
+			r, err := b.Rescue(b.ctx, 170, queue.RescuePolicy{SilentSince: 155, MaxRetry: 1})
+			if len(r) != 1 || r[0].State != task.Done {
+				t.Errorf("rescued %+v", r)
+			}
+			return err
+		},
+		5: func() error { _, err := b.DropClosed(b.ctx, 900); return err },
+	} {
+		b.offered(n)
+		b.ok(end())
+		if got := b.state(n, task.Done); string(got.Out) != fmt.Sprintf("partial %d", n) {
+			t.Fatalf("ended as %+v", got)
+		}
+	}
+	b.offered(6)
+	b.ok(b.Cancel(b.ctx, 120, id(6), task.KindCancelled, "no"))
+	b.state(6, task.Failed)
+}

@@ -29,6 +29,7 @@ func Exercise(t *testing.T, open func(t *testing.T) (store queue.Store, connect 
 		"FinishFences":          finishFences,
 		"LateAnswerIsTaken":     lateAnswerIsTaken,
 		"FailVerdicts":          failVerdicts,
+		"Offer":                 offer,
 		"RescueSilent":          rescueSilent,
 		"RescueOverdue":         rescueOverdue,
 		"DropClosed":            dropClosed,

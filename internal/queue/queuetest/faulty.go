@@ -17,7 +17,7 @@ type Fault func(method string) (apply bool, err error)
 // Methods are the names given to a Fault.
 func Methods() []string {
 	return []string{"Put", "Claim", "Heartbeat", "Finish", "Fail", "Rescue", "DropClosed", "Archive", "Poll", "Show",
-		"Retry", "Cancel", "Ready", "SeeSlave", "ForgetSlaves", "Now"}
+		"Retry", "Cancel", "Ready", "Offer", "Settle", "SeeSlave", "ForgetSlaves", "Now"}
 }
 
 // Faulty is a store whose calls fail as told, in both ways: without effect, or
@@ -64,6 +64,16 @@ func (f Faulty) Heartbeat(ctx context.Context, now int64, b []queue.Beat) ([]tas
 // Finish implements queue.Store.
 func (f Faulty) Finish(ctx context.Context, now int64, l task.Lease, out []byte) error {
 	return step(f, "Finish", func() error { return f.Store.Finish(ctx, now, l, out) })
+}
+
+// Offer implements queue.Store.
+func (f Faulty) Offer(ctx context.Context, now int64, l task.Lease, o queue.Offer) error {
+	return step(f, "Offer", func() error { return f.Store.Offer(ctx, now, l, o) })
+}
+
+// Settle implements queue.Store.
+func (f Faulty) Settle(ctx context.Context, now int64) ([]queue.Task, error) {
+	return call(f, "Settle", func() ([]queue.Task, error) { return f.Store.Settle(ctx, now) })
 }
 
 // Fail implements queue.Store.

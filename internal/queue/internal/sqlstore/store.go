@@ -10,9 +10,13 @@
 //	set         NULL         –          running
 //	–           set          set        done
 //	–           set          NULL       failed
+//
+// An answer in hand (out_body set, finished_at NULL) changes nothing while the
+// task goes on, and makes it done, not failed, when it ends.
 package sqlstore
 
 import (
+	"bytes"
 	"context"
 	"database/sql"
 	"errors"
@@ -70,7 +74,7 @@ type Store struct {
 
 // columns are all columns of tasks and tasks_archived, in the order of scan.
 const columns = `id, attempt, retry_count, created_at, started_at, finished_at, heartbeat_at,
-	not_after, ready_at, sector_size, slave, verdict, error_reason, progress, out_body IS NOT NULL`
+	not_after, ready_at, settle_at, sector_size, slave, verdict, error_reason, progress, out_body IS NOT NULL`
 
 const bodies = `, in_body, out_body`
 
@@ -82,11 +86,12 @@ func scan(row scanner, withBodies bool) (queue.Task, error) {
 	var (
 		t                          queue.Task
 		started, finished, beat    sql.NullInt64
+		settle                     sql.NullInt64
 		slave, verdict, why, doing sql.NullString
 		hasAnswer                  bool
 		dest                       = []any{
 			&t.ID, &t.Attempt, &t.Retries, &t.CreatedAt, &started, &finished, &beat,
-			&t.NotAfter, &t.ReadyAt, &t.SectorSize, &slave, &verdict, &why, &doing, &hasAnswer,
+			&t.NotAfter, &t.ReadyAt, &settle, &t.SectorSize, &slave, &verdict, &why, &doing, &hasAnswer,
 		}
 	)
 	if withBodies {
@@ -96,6 +101,9 @@ func scan(row scanner, withBodies bool) (queue.Task, error) {
 		return queue.Task{}, err
 	}
 	t.StartedAt, t.FinishedAt, t.HeartbeatAt = started.Int64, finished.Int64, beat.Int64
+	if hasAnswer && !finished.Valid {
+		t.SettleAt = settle.Int64
+	}
 	t.Slave, t.Verdict, t.Reason, t.Progress = slave.String, task.VerdictKind(verdict.String), why.String, doing.String
 	switch {
 	case finished.Valid && hasAnswer:
@@ -208,13 +216,13 @@ func updateFor(stored queue.Task, n queue.NewTask) func(context.Context, Querier
 func reopen(ctx context.Context, q Querier, id string, notAfter int64) error {
 	_, err := q.ExecContext(ctx, `UPDATE tasks SET started_at = NULL, finished_at = NULL, heartbeat_at = NULL,
 		retry_count = 0, error_reason = NULL, out_body = NULL, slave = NULL, verdict = NULL, progress = NULL,
-		ready_at = 0, attempt = attempt + 1, not_after = ? WHERE id = ?`, notAfter, id)
+		ready_at = 0, settle_at = NULL, attempt = attempt + 1, not_after = ? WHERE id = ?`, notAfter, id)
 	return err
 }
 
 // storedColumns are the columns that move to the archive and back.
 const storedColumns = `id, in_body, created_at, started_at, finished_at, retry_count, error_reason, out_body, slave,
-	heartbeat_at, attempt, not_after, ready_at, sector_size, verdict, progress`
+	heartbeat_at, attempt, not_after, ready_at, settle_at, sector_size, verdict, progress`
 
 // unarchive moves one task back to the living.
 func unarchive(ctx context.Context, q Querier, id string) error {
@@ -327,6 +335,27 @@ func (s *Store) Finish(ctx context.Context, now int64, l task.Lease, out []byte)
 	})
 }
 
+// Offer implements queue.Store.
+func (s *Store) Offer(ctx context.Context, now int64, l task.Lease, o queue.Offer) error {
+	return s.Run.Write(ctx, func(ctx context.Context, q Querier) error {
+		t, err := find(ctx, q, l.ID, s.Dialect.RowLock)
+		switch {
+		case errors.Is(err, queue.ErrNotFound):
+			return fmt.Errorf("task %s: %w: no such task", l, task.ErrLost)
+		case err != nil:
+			return err
+		case t.Attempt == l.Attempt && t.State == task.Ready && bytes.Equal(t.Out, o.Out):
+			return nil // offered before, the reply was lost
+		case t.Attempt != l.Attempt || t.State != task.Running || t.Out != nil:
+			return lostError(l, t)
+		}
+		_, err = q.ExecContext(ctx, `UPDATE tasks SET out_body = ?, settle_at = ?, error_reason = ?, verdict = ?,
+			started_at = NULL, heartbeat_at = NULL, progress = NULL, ready_at = ?, retry_count = retry_count + 1 WHERE id = ?`,
+			o.Out, o.SettleAt, clip(o.Reason, 4000), string(task.KindRetry), now, l.ID)
+		return err
+	})
+}
+
 // Fail implements queue.Store.
 func (s *Store) Fail(ctx context.Context, now int64, l task.Lease, f queue.Failure) (task.State, error) {
 	var after task.State
@@ -362,12 +391,16 @@ func endAttempt(ctx context.Context, q Querier, now int64, t *queue.Task, f queu
 	default:
 		return "", fmt.Errorf("task %s: a failure cannot be %q", t.ID, f.Kind)
 	}
+	inHand := t.SettleAt != 0
 	t.State, _ = t.State.Next(event)
 	t.Verdict, t.Reason, t.Progress = f.Kind, clip(f.Reason, 4000), ""
 	set, args := `started_at = NULL, heartbeat_at = NULL, ready_at = ?`, []any{f.ReadyAt}
 	if t.State == task.Failed {
 		set, args = `finished_at = ?`, []any{now}
-		t.FinishedAt = now
+		t.FinishedAt, t.SettleAt = now, 0
+		if inHand {
+			t.State = task.Done
+		}
 	} else {
 		t.StartedAt, t.HeartbeatAt, t.ReadyAt = 0, 0, f.ReadyAt
 	}

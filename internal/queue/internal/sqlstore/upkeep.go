@@ -77,11 +77,39 @@ func (s *Store) DropClosed(ctx context.Context, now int64) ([]queue.Task, error)
 				continue
 			}
 			t.State, t.FinishedAt, t.Verdict, t.Reason = task.Failed, now, task.KindExpired, why
+			if t.SettleAt != 0 {
+				t.State = task.Done
+			}
 			dropped = append(dropped, t)
 		}
 		return nil
 	})
 	return dropped, err
+}
+
+// Settle implements queue.Store.
+func (s *Store) Settle(ctx context.Context, now int64) ([]queue.Task, error) {
+	const due = `finished_at IS NULL AND out_body IS NOT NULL AND settle_at <= ?`
+	found, err := s.selectTasks(ctx, due, now)
+	if err != nil || len(found) == 0 {
+		return nil, err
+	}
+	var settled []queue.Task
+	err = s.Run.Write(ctx, func(ctx context.Context, q Querier) error {
+		settled = nil
+		for _, t := range found {
+			n, err := affected(q.ExecContext(ctx, `UPDATE tasks SET finished_at = ?, progress = NULL WHERE id = ? AND `+due, now, t.ID, now))
+			if err != nil {
+				return err
+			}
+			if n > 0 {
+				t.State, t.FinishedAt, t.SettleAt = task.Done, now, 0
+				settled = append(settled, t)
+			}
+		}
+		return nil
+	})
+	return settled, err
 }
 
 // Archive implements queue.Store.
@@ -237,7 +265,7 @@ func (s *Store) Cancel(ctx context.Context, now int64, id string, kind task.Verd
 		if _, ok := t.State.Next(task.Cancelled); !ok {
 			return fmt.Errorf("cancel task %s: %w: it is %s already", id, queue.ErrState, t.State)
 		}
-		_, err = q.ExecContext(ctx, `UPDATE tasks SET finished_at = ?, verdict = ?, error_reason = ?, progress = NULL
+		_, err = q.ExecContext(ctx, `UPDATE tasks SET finished_at = ?, verdict = ?, error_reason = ?, progress = NULL, out_body = NULL
 			WHERE id = ? AND finished_at IS NULL`, now, string(kind), clip(reason, 4000), id)
 		return err
 	})
