@@ -93,6 +93,10 @@ func (a *app) backend(cfg config.Slave, env environment) (*backend, error) {
 	return b, b.native(cfg, env, a.environ)
 }
 
+// abandonTimeout is how long a processor may go on with a task that was taken
+// away from this slave: until then its place is not free.
+const abandonTimeout = time.Minute
+
 // external prepares the processors. They inherit the whole environment.
 func (b *backend) external(cfg config.Slave, env environment) error {
 	var processors []extprover.Processor
@@ -101,7 +105,7 @@ func (b *backend) external(cfg config.Slave, env environment) error {
 			Bin: p.Bin, Args: p.Args, Envs: p.Envs, Concurrent: p.Concurrent, ReadyTimeout: p.ReadyTimeout.D(),
 		})
 	}
-	host, err := extprover.NewHost(extprover.HostConfig{WindowPoSt: processors, Log: b.log})
+	host, err := extprover.NewHost(extprover.HostConfig{WindowPoSt: processors, Log: b.log, AbandonTimeout: abandonTimeout})
 	if err != nil {
 		return err
 	}

@@ -18,6 +18,10 @@ import (
 )
 
 func TestMain(m *testing.M) {
+	if mode := os.Getenv(fakeEnv); mode != "" {
+		fakeProcessor(mode)
+		return
+	}
 	testscript.Main(m, map[string]func(){
 		"wdpost-slave-daemon": func() { os.Exit(realMain()) },
 	})

@@ -67,7 +67,7 @@ func (q *Queue) Claim(ctx context.Context, slave Slave, sectorSizes []uint64) (t
 			continue
 		}
 		if t.NotAfter != NoEnd {
-			a.Remaining = max(time.Duration(t.NotAfter-q.clock.now())*time.Second, time.Millisecond)
+			a.Remaining = remaining(t, q.clock.now())
 		}
 		q.cfg.Metrics.claimed.Inc()
 		q.cfg.Metrics.waited.Observe(float64(max(t.StartedAt-max(t.CreatedAt, t.ReadyAt), 0)))

@@ -127,19 +127,42 @@ func (q *Queue) Health(ctx context.Context) error {
 func (q *Queue) HeartbeatTimeout() time.Duration { return q.cfg.HeartbeatTimeout }
 
 // Heartbeat records signs of life of a slave's tasks and returns the leases
-// that are lost: the slave should stop working on them.
-func (q *Queue) Heartbeat(ctx context.Context, slave Slave, beats []Beat) ([]task.Lease, error) {
+// that are lost and the remaining windows of the others, which a repeated
+// question may have changed.
+func (q *Queue) Heartbeat(ctx context.Context, slave Slave, beats []Beat) (task.Pulse, error) {
 	if err := q.seen(ctx, slave); err != nil {
-		return nil, err
+		return task.Pulse{}, err
 	}
 	if len(beats) == 0 {
-		return nil, nil
+		return task.Pulse{}, nil
 	}
-	lost, err := q.store.Heartbeat(ctx, q.clock.now(), beats)
-	if err == nil && len(lost) > 0 {
-		q.cfg.Metrics.refused.WithLabelValues("heartbeat").Add(float64(len(lost)))
+	now := q.clock.now()
+	lost, err := q.store.Heartbeat(ctx, now, beats)
+	if err != nil {
+		return task.Pulse{}, err
 	}
-	return lost, err
+	q.cfg.Metrics.refused.WithLabelValues("heartbeat").Add(float64(len(lost)))
+	pulse := task.Pulse{Lost: lost, Remaining: make(map[task.Lease]time.Duration)}
+	var ids []string
+	for _, b := range beats {
+		ids = append(ids, b.Lease.ID)
+	}
+	tasks, err := q.store.Poll(ctx, ids)
+	if err != nil {
+		return task.Pulse{}, err
+	}
+	for _, t := range tasks {
+		if t.NotAfter != NoEnd && !slices.Contains(lost, t.Lease()) {
+			pulse.Remaining[t.Lease()] = remaining(t, now)
+		}
+	}
+	return pulse, nil
+}
+
+// remaining is the time until a task's window closes, never 0, which would
+// mean unknown.
+func remaining(t Task, now int64) time.Duration {
+	return max(time.Duration(t.NotAfter-now)*time.Second, time.Millisecond)
 }
 
 // Finish checks an answer and stores it. A wrong one counts as a failed

@@ -336,8 +336,8 @@ func TestForgedLeaseIsRefused(t *testing.T) {
 		if err := q.Fail(w.ctx, "b", forged, task.VerdictOf(errors.New("x"))); !errors.Is(err, task.ErrLost) {
 			t.Errorf("fail: %v", err)
 		}
-		if lost, err := q.Heartbeat(w.ctx, queue.Slave{Name: "b"}, []queue.Beat{{Lease: forged}}); err != nil || len(lost) != 1 {
-			t.Errorf("heartbeat: %v, %v", lost, err)
+		if pulse, err := q.Heartbeat(w.ctx, queue.Slave{Name: "b"}, []queue.Beat{{Lease: forged}}); err != nil || len(pulse.Lost) != 1 {
+			t.Errorf("heartbeat: %v, %v", pulse, err)
 		}
 		if err := q.Finish(w.ctx, "a", a.Lease, right); err != nil {
 			t.Error(err)
@@ -452,6 +452,13 @@ func TestClaimTellsTheRemainingWindow(t *testing.T) {
 		if err != nil || (a.Remaining-6*time.Minute).Abs() > 2*time.Second || a.HeartbeatTimeout != 15*time.Second {
 			t.Fatalf("assignment %+v, %v", a, err)
 		}
+		timed.NotAfter += 60 // the asker corrects itself
+		go q.Ask(w.ctx, timed)
+		time.Sleep(time.Minute)
+		pulse, err := q.Heartbeat(w.ctx, queue.Slave{Name: "a"}, []queue.Beat{{Lease: a.Lease}})
+		if left := pulse.Remaining[a.Lease]; err != nil || (left-6*time.Minute).Abs() > 2*time.Second {
+			t.Fatalf("pulse %+v, %v", pulse, err)
+		}
 	})
 }
 
@@ -501,11 +508,11 @@ func TestWithdrawnQuestionIsCancelled(t *testing.T) {
 			t.Fatalf("withdrawn: %v", err)
 		}
 		beat := func() int {
-			lost, err := q.Heartbeat(w.ctx, queue.Slave{Name: "a"}, []queue.Beat{{Lease: a.Lease}})
+			pulse, err := q.Heartbeat(w.ctx, queue.Slave{Name: "a"}, []queue.Beat{{Lease: a.Lease}})
 			if err != nil {
 				t.Fatal(err)
 			}
-			return len(lost)
+			return len(pulse.Lost)
 		}
 		if beat() != 0 {
 			t.Fatal("the task was cancelled though another asker waits")

@@ -146,7 +146,7 @@ func (c *Client) Claim(ctx context.Context, sectorSizes []uint64, wait time.Dura
 		return task.Assignment{}, task.ErrNoTask
 	}
 	a := task.Assignment{
-		Lease:            task.Lease{ID: r.GetLease().GetTaskId(), Attempt: int(r.GetLease().GetAttempt())},
+		Lease:            fromLease(r.GetLease()),
 		Remaining:        millis(r.GetRemainingMs()),
 		HeartbeatTimeout: millis(r.GetHeartbeatTimeoutMs()),
 	}
@@ -157,8 +157,8 @@ func (c *Client) Claim(ctx context.Context, sectorSizes []uint64, wait time.Dura
 }
 
 // Heartbeat tells that the slave works on the tasks, with a word on progress
-// for each, and returns those that are no longer its.
-func (c *Client) Heartbeat(ctx context.Context, progress map[task.Lease]string) ([]task.Lease, error) {
+// for each.
+func (c *Client) Heartbeat(ctx context.Context, progress map[task.Lease]string) (task.Pulse, error) {
 	ctx, cancel := c.outgoing(ctx, c.cfg.CallTimeout)
 	defer cancel()
 	req := &pb.HeartbeatRequest{Slave: c.slave}
@@ -167,13 +167,16 @@ func (c *Client) Heartbeat(ctx context.Context, progress map[task.Lease]string) 
 	}
 	r, err := c.api.Heartbeat(ctx, req)
 	if err != nil {
-		return nil, failure("heartbeat", err)
+		return task.Pulse{}, failure("heartbeat", err)
 	}
-	var lost []task.Lease
+	pulse := task.Pulse{Remaining: make(map[task.Lease]time.Duration)}
 	for _, l := range r.GetLost() {
-		lost = append(lost, task.Lease{ID: l.GetTaskId(), Attempt: int(l.GetAttempt())})
+		pulse.Lost = append(pulse.Lost, fromLease(l))
 	}
-	return lost, nil
+	for _, w := range r.GetWindows() {
+		pulse.Remaining[fromLease(w.GetLease())] = millis(w.GetRemainingMs())
+	}
+	return pulse, nil
 }
 
 // Finish delivers an answer. task.ErrLost and task.ErrBadAnswer are final; a
@@ -239,6 +242,11 @@ func failure(call string, err error) error {
 		return fmt.Errorf("%s: connection to the master lost", call)
 	}
 	return fmt.Errorf("%s: %s: %s", call, st.Code(), st.Message())
+}
+
+// fromLease reads a lease that a master sent.
+func fromLease(l *pb.Lease) task.Lease {
+	return task.Lease{ID: l.GetTaskId(), Attempt: int(l.GetAttempt())}
 }
 
 func millis(ms uint64) time.Duration {

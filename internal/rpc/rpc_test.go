@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"reflect"
 	"strings"
 	"sync"
 	"testing"
@@ -26,7 +27,7 @@ type fakeQueue struct {
 	mu       sync.Mutex
 	claim    func(ctx context.Context, s queue.Slave, sizes []uint64) (task.Assignment, error)
 	err      error // of all other calls
-	lost     []task.Lease
+	pulse    task.Pulse
 	beats    []queue.Beat
 	answers  map[task.Lease]task.Answer
 	failures map[task.Lease]task.Verdict
@@ -52,11 +53,11 @@ func (q *fakeQueue) HandBack(_ context.Context, _ string, l task.Lease, _ error)
 	return nil
 }
 
-func (q *fakeQueue) Heartbeat(_ context.Context, _ queue.Slave, beats []queue.Beat) ([]task.Lease, error) {
+func (q *fakeQueue) Heartbeat(_ context.Context, _ queue.Slave, beats []queue.Beat) (task.Pulse, error) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	q.beats = append(q.beats, beats...)
-	return q.lost, q.err
+	return q.pulse, q.err
 }
 
 func (q *fakeQueue) Finish(_ context.Context, _ string, l task.Lease, a task.Answer) error {
@@ -166,10 +167,10 @@ func TestRoundTrips(t *testing.T) {
 	if who.Name != "slave-1" || who.Version != "v-slave" || who.Concurrent != 2 || who.Address == "" || len(sizes) != 1 {
 		t.Fatalf("the queue saw %+v, %v", who, sizes)
 	}
-	q.lost = []task.Lease{{ID: "x", Attempt: 1}}
-	lost, err := c.Heartbeat(ctx, map[task.Lease]string{want.Lease: "proving \xff" + strings.Repeat("ü", 80)})
-	if err != nil || len(lost) != 1 || lost[0] != q.lost[0] || len(q.beats) != 1 || q.beats[0].Lease != want.Lease {
-		t.Fatalf("heartbeat: %v, %v, %+v", lost, err, q.beats)
+	q.pulse = task.Pulse{Lost: []task.Lease{{ID: "x", Attempt: 1}}, Remaining: map[task.Lease]time.Duration{want.Lease: time.Minute}}
+	pulse, err := c.Heartbeat(ctx, map[task.Lease]string{want.Lease: "proving \xff" + strings.Repeat("ü", 80)})
+	if err != nil || !reflect.DeepEqual(pulse, q.pulse) || len(q.beats) != 1 || q.beats[0].Lease != want.Lease {
+		t.Fatalf("heartbeat: %+v, %v, %+v", pulse, err, q.beats)
 	}
 	large := task.Answer{Proofs: [][]byte{bytes.Repeat([]byte{1}, 3<<20)}, Faults: []uint64{7}}
 	if err := c.Finish(ctx, want.Lease, large); err != nil {

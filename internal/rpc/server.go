@@ -30,8 +30,9 @@ type Queue interface {
 	Claim(ctx context.Context, slave queue.Slave, sectorSizes []uint64) (task.Assignment, error)
 	// HandBack returns a claimed task that did not reach its slave.
 	HandBack(ctx context.Context, slave string, l task.Lease, cause error) error
-	// Heartbeat records signs of life and returns the leases that are lost.
-	Heartbeat(ctx context.Context, slave queue.Slave, beats []queue.Beat) ([]task.Lease, error)
+	// Heartbeat records signs of life and returns the leases that are lost and
+	// the remaining windows of the others.
+	Heartbeat(ctx context.Context, slave queue.Slave, beats []queue.Beat) (task.Pulse, error)
 	// Finish verifies and stores an answer. task.ErrLost and task.ErrBadAnswer
 	// are final; a nil error means that it is stored for good.
 	Finish(ctx context.Context, slave string, l task.Lease, a task.Answer) error
@@ -188,13 +189,16 @@ func (s *Server) Heartbeat(ctx context.Context, r *pb.HeartbeatRequest) (*pb.Hea
 		}
 		beats[i] = queue.Beat{Lease: l, Slave: slave.Name, Progress: b.GetProgress()}
 	}
-	lost, err := s.cfg.Queue.Heartbeat(ctx, slave, beats)
+	pulse, err := s.cfg.Queue.Heartbeat(ctx, slave, beats)
 	if err != nil {
 		return nil, s.status("heartbeat", slave.Name, err)
 	}
 	reply := &pb.HeartbeatReply{}
-	for _, l := range lost {
+	for _, l := range pulse.Lost {
 		reply.Lost = append(reply.Lost, toLease(l))
+	}
+	for l, d := range pulse.Remaining {
+		reply.Windows = append(reply.Windows, &pb.Window{Lease: toLease(l), RemainingMs: uint64(d.Milliseconds())})
 	}
 	return reply, nil
 }

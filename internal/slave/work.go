@@ -1,6 +1,7 @@
 package slave
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -14,6 +15,9 @@ import (
 // maxPasses bounds how often a prover that cannot skip is asked again without
 // the sectors it could not read.
 const maxPasses = 3
+
+// noWindow stands for a window whose close is unknown: a proving period.
+const noWindow = 24 * time.Hour
 
 // work takes one task from claim to delivery.
 func (w *Worker) work(hard context.Context, a task.Assignment) {
@@ -41,7 +45,7 @@ func (w *Worker) work(hard context.Context, a task.Assignment) {
 	}
 	log.Info("task proven", "took", took, "skipped", len(answer.Faults))
 	w.cfg.Metrics.proving.Observe(took.Seconds())
-	e := entry{Lease: a.Lease, Answer: answer, Miner: a.Question.MinerID, Until: w.until(a, begin)}
+	e := entry{Lease: a.Lease, Answer: answer, Miner: a.Question.MinerID, Until: w.until(h)}
 	if err := w.spool.put(e); err != nil {
 		log.Error("answer not kept on disk; it is lost if this process dies now", "err", err)
 	}
@@ -49,37 +53,34 @@ func (w *Worker) work(hard context.Context, a task.Assignment) {
 	w.deliver(ctx, e)
 }
 
-// until is the moment after which an answer is worthless, by our own clock.
-func (w *Worker) until(a task.Assignment, claimed time.Time) time.Time {
-	if a.Remaining == 0 {
-		return claimed.Add(24 * time.Hour)
-	}
-	return claimed.Add(a.Remaining)
-}
-
 // hold takes a task in hand: its context ends when it is lost, when the window
 // closes or at the hard stop.
 func (w *Worker) hold(hard context.Context, a task.Assignment) (context.Context, *held, func()) {
 	ctx, cancel := context.WithCancelCause(context.WithoutCancel(hard))
-	h := &held{assignment: a, since: time.Now(), stage: "proving", cancel: cancel}
+	left := cmp.Or(a.Remaining, noWindow)
+	h := &held{assignment: a, since: time.Now(), until: time.Now().Add(left), stage: "proving", cancel: cancel}
 	stopHard := context.AfterFunc(hard, func() { cancel(errHardStop) })
-	stopWindow := func() bool { return true }
-	if a.Remaining > 0 {
-		stopWindow = time.AfterFunc(a.Remaining, func() { cancel(errWindowClosed) }).Stop
-	}
+	h.window = time.AfterFunc(left, func() { cancel(errWindowClosed) })
 	w.mu.Lock()
 	w.held[a.Lease] = h
 	w.mu.Unlock()
 	w.cfg.Metrics.held.Inc()
 	return ctx, h, func() {
 		stopHard()
-		stopWindow()
+		h.window.Stop()
 		cancel(nil)
 		w.mu.Lock()
 		delete(w.held, a.Lease)
 		w.mu.Unlock()
 		w.cfg.Metrics.held.Dec()
 	}
+}
+
+// until is the moment after which an answer is worthless.
+func (w *Worker) until(h *held) time.Time {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return h.until
 }
 
 func (w *Worker) setStage(h *held, stage string) {

@@ -18,8 +18,9 @@ type Master interface {
 	// Claim waits for a task; task.ErrNoTask says that none came. With an error
 	// that wraps task.ErrBadQuestion the assignment's lease is set.
 	Claim(ctx context.Context, sectorSizes []uint64, wait time.Duration) (task.Assignment, error)
-	// Heartbeat tells what is worked on and returns what is no longer ours.
-	Heartbeat(ctx context.Context, progress map[task.Lease]string) (lost []task.Lease, err error)
+	// Heartbeat tells what is worked on and learns what is no longer ours and
+	// how long the other windows stay open.
+	Heartbeat(ctx context.Context, progress map[task.Lease]string) (task.Pulse, error)
 	// Finish delivers an answer; task.ErrLost and task.ErrBadAnswer are final.
 	Finish(ctx context.Context, l task.Lease, a task.Answer) error
 	// Fail ends an attempt without an answer; task.ErrLost is final.
@@ -83,6 +84,8 @@ type held struct {
 	since      time.Time
 	stage      string
 	cancel     context.CancelCauseFunc
+	window     *time.Timer // cancels when the window closes …
+	until      time.Time   // … which is at this moment of our clock
 }
 
 // Causes with which the work on a task ends early, besides task.ErrLost.
@@ -245,16 +248,22 @@ func (w *Worker) heartbeat(ctx context.Context) error {
 	if len(progress) == 0 {
 		return nil
 	}
-	lost, err := w.cfg.Master.Heartbeat(ctx, progress)
+	pulse, err := w.cfg.Master.Heartbeat(ctx, progress)
 	if err != nil {
 		return err
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.contact = time.Now()
-	for _, l := range lost {
+	for _, l := range pulse.Lost {
 		if h := w.held[l]; h != nil {
 			h.cancel(task.ErrLost)
+		}
+	}
+	for l, left := range pulse.Remaining {
+		if h := w.held[l]; h != nil && left > 0 {
+			h.window.Reset(left)
+			h.until = time.Now().Add(left)
 		}
 	}
 	return nil

@@ -95,20 +95,20 @@ func (m *master) Claim(ctx context.Context, sizes []uint64, wait time.Duration) 
 	return a, real
 }
 
-func (m *master) Heartbeat(ctx context.Context, progress map[task.Lease]string) ([]task.Lease, error) {
+func (m *master) Heartbeat(ctx context.Context, progress map[task.Lease]string) (task.Pulse, error) {
 	apply, err := m.call("Heartbeat")
 	if err != nil && !apply {
-		return nil, err
+		return task.Pulse{}, err
 	}
 	var beats []queue.Beat
 	for l, p := range progress {
 		beats = append(beats, queue.Beat{Lease: l, Progress: p})
 	}
-	lost, real := m.q.Heartbeat(ctx, queue.Slave{Name: m.name}, beats)
+	pulse, real := m.q.Heartbeat(ctx, queue.Slave{Name: m.name}, beats)
 	if err != nil {
-		return nil, err
+		return task.Pulse{}, err
 	}
-	return lost, real
+	return pulse, real
 }
 
 func (m *master) Finish(ctx context.Context, l task.Lease, a task.Answer) error {
@@ -355,6 +355,20 @@ func TestWindowCloses(t *testing.T) {
 		if s := p.Status(); len(s) != 0 {
 			t.Errorf("a worthless task is still worked on: %+v", s)
 		}
+		p.stop()
+	})
+}
+
+// The window's close moves while the slave works: it follows.
+func TestWindowMoves(t *testing.T) {
+	simulate(t, func(w *world) {
+		p := w.start("a", within(3*time.Minute), nil)
+		q := question(1)
+		q.NotAfter = time.Now().Add(time.Minute).Unix()
+		go func() { _, _ = w.ask(q, time.Hour) }()
+		time.Sleep(30 * time.Second)
+		q.NotAfter += 600
+		w.wantRight(q, 10*time.Minute)
 		p.stop()
 	})
 }

@@ -20,6 +20,12 @@ type Assignment struct {
 	HeartbeatTimeout time.Duration
 }
 
+// Pulse is the master's answer to a heartbeat.
+type Pulse struct {
+	Lost      []Lease                 // no longer the slave's: stop working on them
+	Remaining map[Lease]time.Duration // until the window closes, of the others where it is known
+}
+
 // ErrNoTask means that there was nothing to claim while the claimer waited.
 var ErrNoTask = errors.New("no task")
 

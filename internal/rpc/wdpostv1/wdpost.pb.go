@@ -538,7 +538,8 @@ func (x *Beat) GetProgress() string {
 
 type HeartbeatReply struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
-	Lost          []*Lease               `protobuf:"bytes,1,rep,name=lost,proto3" json:"lost,omitempty"` // no longer the slave's: stop working on them
+	Lost          []*Lease               `protobuf:"bytes,1,rep,name=lost,proto3" json:"lost,omitempty"`       // no longer the slave's: stop working on them
+	Windows       []*Window              `protobuf:"bytes,2,rep,name=windows,proto3" json:"windows,omitempty"` // of the others, where their close is known
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -580,6 +581,65 @@ func (x *HeartbeatReply) GetLost() []*Lease {
 	return nil
 }
 
+func (x *HeartbeatReply) GetWindows() []*Window {
+	if x != nil {
+		return x.Windows
+	}
+	return nil
+}
+
+type Window struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Lease         *Lease                 `protobuf:"bytes,1,opt,name=lease,proto3" json:"lease,omitempty"`
+	RemainingMs   uint64                 `protobuf:"varint,2,opt,name=remaining_ms,json=remainingMs,proto3" json:"remaining_ms,omitempty"` // until the window closes
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Window) Reset() {
+	*x = Window{}
+	mi := &file_wdpostv1_wdpost_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Window) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Window) ProtoMessage() {}
+
+func (x *Window) ProtoReflect() protoreflect.Message {
+	mi := &file_wdpostv1_wdpost_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Window.ProtoReflect.Descriptor instead.
+func (*Window) Descriptor() ([]byte, []int) {
+	return file_wdpostv1_wdpost_proto_rawDescGZIP(), []int{9}
+}
+
+func (x *Window) GetLease() *Lease {
+	if x != nil {
+		return x.Lease
+	}
+	return nil
+}
+
+func (x *Window) GetRemainingMs() uint64 {
+	if x != nil {
+		return x.RemainingMs
+	}
+	return 0
+}
+
 type FinishRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Slave         *Slave                 `protobuf:"bytes,1,opt,name=slave,proto3" json:"slave,omitempty"` // in the first piece
@@ -591,7 +651,7 @@ type FinishRequest struct {
 
 func (x *FinishRequest) Reset() {
 	*x = FinishRequest{}
-	mi := &file_wdpostv1_wdpost_proto_msgTypes[9]
+	mi := &file_wdpostv1_wdpost_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -603,7 +663,7 @@ func (x *FinishRequest) String() string {
 func (*FinishRequest) ProtoMessage() {}
 
 func (x *FinishRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_wdpostv1_wdpost_proto_msgTypes[9]
+	mi := &file_wdpostv1_wdpost_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -616,7 +676,7 @@ func (x *FinishRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FinishRequest.ProtoReflect.Descriptor instead.
 func (*FinishRequest) Descriptor() ([]byte, []int) {
-	return file_wdpostv1_wdpost_proto_rawDescGZIP(), []int{9}
+	return file_wdpostv1_wdpost_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *FinishRequest) GetSlave() *Slave {
@@ -648,7 +708,7 @@ type FinishReply struct {
 
 func (x *FinishReply) Reset() {
 	*x = FinishReply{}
-	mi := &file_wdpostv1_wdpost_proto_msgTypes[10]
+	mi := &file_wdpostv1_wdpost_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -660,7 +720,7 @@ func (x *FinishReply) String() string {
 func (*FinishReply) ProtoMessage() {}
 
 func (x *FinishReply) ProtoReflect() protoreflect.Message {
-	mi := &file_wdpostv1_wdpost_proto_msgTypes[10]
+	mi := &file_wdpostv1_wdpost_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -673,7 +733,7 @@ func (x *FinishReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FinishReply.ProtoReflect.Descriptor instead.
 func (*FinishReply) Descriptor() ([]byte, []int) {
-	return file_wdpostv1_wdpost_proto_rawDescGZIP(), []int{10}
+	return file_wdpostv1_wdpost_proto_rawDescGZIP(), []int{11}
 }
 
 type FailRequest struct {
@@ -689,7 +749,7 @@ type FailRequest struct {
 
 func (x *FailRequest) Reset() {
 	*x = FailRequest{}
-	mi := &file_wdpostv1_wdpost_proto_msgTypes[11]
+	mi := &file_wdpostv1_wdpost_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -701,7 +761,7 @@ func (x *FailRequest) String() string {
 func (*FailRequest) ProtoMessage() {}
 
 func (x *FailRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_wdpostv1_wdpost_proto_msgTypes[11]
+	mi := &file_wdpostv1_wdpost_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -714,7 +774,7 @@ func (x *FailRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FailRequest.ProtoReflect.Descriptor instead.
 func (*FailRequest) Descriptor() ([]byte, []int) {
-	return file_wdpostv1_wdpost_proto_rawDescGZIP(), []int{11}
+	return file_wdpostv1_wdpost_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *FailRequest) GetSlave() *Slave {
@@ -760,7 +820,7 @@ type FailReply struct {
 
 func (x *FailReply) Reset() {
 	*x = FailReply{}
-	mi := &file_wdpostv1_wdpost_proto_msgTypes[12]
+	mi := &file_wdpostv1_wdpost_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -772,7 +832,7 @@ func (x *FailReply) String() string {
 func (*FailReply) ProtoMessage() {}
 
 func (x *FailReply) ProtoReflect() protoreflect.Message {
-	mi := &file_wdpostv1_wdpost_proto_msgTypes[12]
+	mi := &file_wdpostv1_wdpost_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -785,7 +845,7 @@ func (x *FailReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FailReply.ProtoReflect.Descriptor instead.
 func (*FailReply) Descriptor() ([]byte, []int) {
-	return file_wdpostv1_wdpost_proto_rawDescGZIP(), []int{12}
+	return file_wdpostv1_wdpost_proto_rawDescGZIP(), []int{13}
 }
 
 var File_wdpostv1_wdpost_proto protoreflect.FileDescriptor
@@ -824,9 +884,13 @@ const file_wdpostv1_wdpost_proto_rawDesc = "" +
 	"\x05beats\x18\x02 \x03(\v2\x0f.wdpost.v1.BeatR\x05beats\"J\n" +
 	"\x04Beat\x12&\n" +
 	"\x05lease\x18\x01 \x01(\v2\x10.wdpost.v1.LeaseR\x05lease\x12\x1a\n" +
-	"\bprogress\x18\x02 \x01(\tR\bprogress\"6\n" +
+	"\bprogress\x18\x02 \x01(\tR\bprogress\"c\n" +
 	"\x0eHeartbeatReply\x12$\n" +
-	"\x04lost\x18\x01 \x03(\v2\x10.wdpost.v1.LeaseR\x04lost\"s\n" +
+	"\x04lost\x18\x01 \x03(\v2\x10.wdpost.v1.LeaseR\x04lost\x12+\n" +
+	"\awindows\x18\x02 \x03(\v2\x11.wdpost.v1.WindowR\awindows\"S\n" +
+	"\x06Window\x12&\n" +
+	"\x05lease\x18\x01 \x01(\v2\x10.wdpost.v1.LeaseR\x05lease\x12!\n" +
+	"\fremaining_ms\x18\x02 \x01(\x04R\vremainingMs\"s\n" +
 	"\rFinishRequest\x12&\n" +
 	"\x05slave\x18\x01 \x01(\v2\x10.wdpost.v1.SlaveR\x05slave\x12&\n" +
 	"\x05lease\x18\x02 \x01(\v2\x10.wdpost.v1.LeaseR\x05lease\x12\x12\n" +
@@ -864,7 +928,7 @@ func file_wdpostv1_wdpost_proto_rawDescGZIP() []byte {
 }
 
 var file_wdpostv1_wdpost_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_wdpostv1_wdpost_proto_msgTypes = make([]protoimpl.MessageInfo, 13)
+var file_wdpostv1_wdpost_proto_msgTypes = make([]protoimpl.MessageInfo, 14)
 var file_wdpostv1_wdpost_proto_goTypes = []any{
 	(Verdict)(0),             // 0: wdpost.v1.Verdict
 	(*Slave)(nil),            // 1: wdpost.v1.Slave
@@ -876,10 +940,11 @@ var file_wdpostv1_wdpost_proto_goTypes = []any{
 	(*HeartbeatRequest)(nil), // 7: wdpost.v1.HeartbeatRequest
 	(*Beat)(nil),             // 8: wdpost.v1.Beat
 	(*HeartbeatReply)(nil),   // 9: wdpost.v1.HeartbeatReply
-	(*FinishRequest)(nil),    // 10: wdpost.v1.FinishRequest
-	(*FinishReply)(nil),      // 11: wdpost.v1.FinishReply
-	(*FailRequest)(nil),      // 12: wdpost.v1.FailRequest
-	(*FailReply)(nil),        // 13: wdpost.v1.FailReply
+	(*Window)(nil),           // 10: wdpost.v1.Window
+	(*FinishRequest)(nil),    // 11: wdpost.v1.FinishRequest
+	(*FinishReply)(nil),      // 12: wdpost.v1.FinishReply
+	(*FailRequest)(nil),      // 13: wdpost.v1.FailRequest
+	(*FailReply)(nil),        // 14: wdpost.v1.FailReply
 }
 var file_wdpostv1_wdpost_proto_depIdxs = []int32{
 	1,  // 0: wdpost.v1.HelloRequest.slave:type_name -> wdpost.v1.Slave
@@ -889,26 +954,28 @@ var file_wdpostv1_wdpost_proto_depIdxs = []int32{
 	8,  // 4: wdpost.v1.HeartbeatRequest.beats:type_name -> wdpost.v1.Beat
 	2,  // 5: wdpost.v1.Beat.lease:type_name -> wdpost.v1.Lease
 	2,  // 6: wdpost.v1.HeartbeatReply.lost:type_name -> wdpost.v1.Lease
-	1,  // 7: wdpost.v1.FinishRequest.slave:type_name -> wdpost.v1.Slave
-	2,  // 8: wdpost.v1.FinishRequest.lease:type_name -> wdpost.v1.Lease
-	1,  // 9: wdpost.v1.FailRequest.slave:type_name -> wdpost.v1.Slave
-	2,  // 10: wdpost.v1.FailRequest.lease:type_name -> wdpost.v1.Lease
-	0,  // 11: wdpost.v1.FailRequest.verdict:type_name -> wdpost.v1.Verdict
-	3,  // 12: wdpost.v1.Master.Hello:input_type -> wdpost.v1.HelloRequest
-	5,  // 13: wdpost.v1.Master.Claim:input_type -> wdpost.v1.ClaimRequest
-	7,  // 14: wdpost.v1.Master.Heartbeat:input_type -> wdpost.v1.HeartbeatRequest
-	10, // 15: wdpost.v1.Master.Finish:input_type -> wdpost.v1.FinishRequest
-	12, // 16: wdpost.v1.Master.Fail:input_type -> wdpost.v1.FailRequest
-	4,  // 17: wdpost.v1.Master.Hello:output_type -> wdpost.v1.HelloReply
-	6,  // 18: wdpost.v1.Master.Claim:output_type -> wdpost.v1.ClaimReply
-	9,  // 19: wdpost.v1.Master.Heartbeat:output_type -> wdpost.v1.HeartbeatReply
-	11, // 20: wdpost.v1.Master.Finish:output_type -> wdpost.v1.FinishReply
-	13, // 21: wdpost.v1.Master.Fail:output_type -> wdpost.v1.FailReply
-	17, // [17:22] is the sub-list for method output_type
-	12, // [12:17] is the sub-list for method input_type
-	12, // [12:12] is the sub-list for extension type_name
-	12, // [12:12] is the sub-list for extension extendee
-	0,  // [0:12] is the sub-list for field type_name
+	10, // 7: wdpost.v1.HeartbeatReply.windows:type_name -> wdpost.v1.Window
+	2,  // 8: wdpost.v1.Window.lease:type_name -> wdpost.v1.Lease
+	1,  // 9: wdpost.v1.FinishRequest.slave:type_name -> wdpost.v1.Slave
+	2,  // 10: wdpost.v1.FinishRequest.lease:type_name -> wdpost.v1.Lease
+	1,  // 11: wdpost.v1.FailRequest.slave:type_name -> wdpost.v1.Slave
+	2,  // 12: wdpost.v1.FailRequest.lease:type_name -> wdpost.v1.Lease
+	0,  // 13: wdpost.v1.FailRequest.verdict:type_name -> wdpost.v1.Verdict
+	3,  // 14: wdpost.v1.Master.Hello:input_type -> wdpost.v1.HelloRequest
+	5,  // 15: wdpost.v1.Master.Claim:input_type -> wdpost.v1.ClaimRequest
+	7,  // 16: wdpost.v1.Master.Heartbeat:input_type -> wdpost.v1.HeartbeatRequest
+	11, // 17: wdpost.v1.Master.Finish:input_type -> wdpost.v1.FinishRequest
+	13, // 18: wdpost.v1.Master.Fail:input_type -> wdpost.v1.FailRequest
+	4,  // 19: wdpost.v1.Master.Hello:output_type -> wdpost.v1.HelloReply
+	6,  // 20: wdpost.v1.Master.Claim:output_type -> wdpost.v1.ClaimReply
+	9,  // 21: wdpost.v1.Master.Heartbeat:output_type -> wdpost.v1.HeartbeatReply
+	12, // 22: wdpost.v1.Master.Finish:output_type -> wdpost.v1.FinishReply
+	14, // 23: wdpost.v1.Master.Fail:output_type -> wdpost.v1.FailReply
+	19, // [19:24] is the sub-list for method output_type
+	14, // [14:19] is the sub-list for method input_type
+	14, // [14:14] is the sub-list for extension type_name
+	14, // [14:14] is the sub-list for extension extendee
+	0,  // [0:14] is the sub-list for field type_name
 }
 
 func init() { file_wdpostv1_wdpost_proto_init() }
@@ -922,7 +989,7 @@ func file_wdpostv1_wdpost_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_wdpostv1_wdpost_proto_rawDesc), len(file_wdpostv1_wdpost_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   13,
+			NumMessages:   14,
 			NumExtensions: 0,
 			NumServices:   1,
 		},
