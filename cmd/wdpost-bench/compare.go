@@ -52,12 +52,13 @@ func compare(ctx context.Context, cmd *cli.Command) error {
 		return err
 	}
 	start := time.Now()
-	lines, err := bench.Compare(ctx, cfg)
-	fmt.Printf("%s, %d rounds, %s\n\n", bench.Machine(), cfg.Rounds, time.Since(start).Round(time.Second))
-	if err := errors.Join(err, bench.WriteTable(os.Stdout, lines)); err != nil {
+	result, err := bench.Compare(ctx, cfg)
+	fmt.Printf("%s; %d rounds in %s; other programs took %.2f cores meanwhile\n\n",
+		bench.Machine(), cfg.Rounds, time.Since(start).Round(time.Second), result.Others)
+	if err := errors.Join(err, bench.WriteTable(os.Stdout, result.Lines)); err != nil {
 		return err
 	}
-	for _, l := range lines {
+	for _, l := range result.Lines {
 		if cmd.Bool("strict") && l.Verdict() == bench.NotMet {
 			return errTargets
 		}

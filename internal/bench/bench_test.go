@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/consensys/gnark-crypto/ecc/bls12-381/fr"
 
@@ -105,6 +106,29 @@ func TestParseStatus(t *testing.T) {
 	}
 }
 
+func TestParseBusy(t *testing.T) {
+	for _, c := range []struct {
+		line string
+		want time.Duration
+	}{
+		{"cpu  1 2 4 1000 1000 8 16 32 5 5", 630 * time.Millisecond},
+		{"cpu0 1 2 4 1000 1000 8 16 32 5 5", 0},
+		{"cpu  1 2 4", 0},
+		{"cpu  1 2 x 1000 1000 8 16 32", 0},
+	} {
+		if got := parseBusy(c.line); got != c.want {
+			t.Errorf("%q: %v, want %v", c.line, got, c.want)
+		}
+	}
+}
+
+func TestOthers(t *testing.T) {
+	got := others([]Usage{{Wall: time.Second, Others: time.Second}, {Wall: 3 * time.Second, Others: time.Second}})
+	if got != 0.5 || others(nil) != 0 {
+		t.Errorf("got %v and %v", got, others(nil))
+	}
+}
+
 func TestFitLine(t *testing.T) {
 	x := []float64{1, 2, 4, 8}
 	f := fitLine(x, []float64{5, 7, 11, 19})
@@ -184,14 +208,14 @@ func TestCompare(t *testing.T) {
 	cfg := CompareConfig{Place: testPlace(t), Rounds: 2, Log: slog.New(slog.DiscardHandler), Profiles: t.TempDir()}
 	for only, want := range map[string]int{"windowpost 2kib": 4, "poseidon": 2} {
 		cfg.Only = only
-		lines, err := Compare(t.Context(), cfg)
+		got, err := Compare(t.Context(), cfg)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if len(lines) != want {
-			t.Fatalf("%s: %d lines, want %d", only, len(lines), want)
+		if len(got.Lines) != want {
+			t.Fatalf("%s: %d lines, want %d", only, len(got.Lines), want)
 		}
-		for _, l := range lines {
+		for _, l := range got.Lines {
 			if !(l.Ours > 0) || l.Reference != 0 {
 				t.Errorf("%+v", l)
 			}
@@ -218,14 +242,14 @@ func TestScale(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(report.Points) != 2 || report.SerialSectors == 0 || report.Points[1].Constraints != 2*report.Points[0].Constraints {
+	if len(report.Points) != 2 || (report.SerialSectors == 0) != (report.Others > quietMachine) || report.Points[1].Constraints != 2*report.Points[0].Constraints {
 		t.Fatalf("got %+v", report)
 	}
 	var b strings.Builder
 	if err := report.Write(&b); err != nil {
 		t.Fatal(err)
 	}
-	for _, want := range []string{"set maximum", "125279217 constraints", "on 32 such cores", "on 96 such cores"} {
+	for _, want := range []string{"set maximum", "125279217 constraints", "on these", "on 32 such cores", "on 96 such cores"} {
 		if !strings.Contains(b.String(), want) {
 			t.Errorf("no %q in\n%s", want, b.String())
 		}

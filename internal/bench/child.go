@@ -19,6 +19,8 @@ import (
 type Usage struct {
 	Wall time.Duration `json:"wall"`
 	CPU  time.Duration `json:"cpu"` // of all its threads, user and system
+	// Others is the CPU time that other programs took meanwhile.
+	Others time.Duration `json:"others"`
 	// PeakRSS is the most memory that was resident, pages of mapped files
 	// included; the kernel keeps this mark.
 	PeakRSS uint64 `json:"peak_rss"`
@@ -68,7 +70,7 @@ func measure(cmd *exec.Cmd) ([]byte, Usage, error) {
 	if cmd.Stderr == nil {
 		cmd.Stderr = &stderr
 	}
-	start := time.Now()
+	start, busy := time.Now(), busyTime()
 	if err := cmd.Start(); err != nil {
 		return nil, Usage{}, err
 	}
@@ -79,6 +81,7 @@ func measure(cmd *exec.Cmd) ([]byte, Usage, error) {
 	close(ended)
 	usage := <-sampled
 	usage.Wall, usage.CPU = wall, cmd.ProcessState.UserTime()+cmd.ProcessState.SystemTime()
+	usage.Others = max(0, busyTime()-busy-usage.CPU)
 	if err != nil {
 		text := strings.TrimSpace(stderr.String())
 		return nil, usage, errors.Join(fmt.Errorf("%s: %w", cmd.Path, err), lastLines(text))

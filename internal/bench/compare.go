@@ -31,6 +31,15 @@ type CompareConfig struct {
 type comparison struct {
 	CompareConfig
 	lines []Line
+	usage []Usage // of all children that prove
+}
+
+// Comparison is what Compare has measured.
+type Comparison struct {
+	Lines []Line
+	// Others is the mean number of cores that other programs took while proofs
+	// were made: above zero, times are longer than they need be.
+	Others float64
 }
 
 // work is one thing that both sides do.
@@ -39,9 +48,9 @@ type work struct {
 	run  func(ctx context.Context, name string) error
 }
 
-// Compare measures the table of works, ours beside the reference's, and returns
-// its lines.
-func Compare(ctx context.Context, cfg CompareConfig) ([]Line, error) {
+// Compare measures the table of works, ours beside the reference's. With an
+// error it returns what was measured before.
+func Compare(ctx context.Context, cfg CompareConfig) (*Comparison, error) {
 	cfg.Rounds = max(cfg.Rounds, 1)
 	c := &comparison{CompareConfig: cfg}
 	for _, w := range c.works() {
@@ -50,10 +59,14 @@ func Compare(ctx context.Context, cfg CompareConfig) ([]Line, error) {
 		}
 		cfg.Log.Info("measuring", "work", w.name)
 		if err := w.run(ctx, w.name); err != nil {
-			return c.lines, fmt.Errorf("%s: %w", w.name, err)
+			return c.result(), fmt.Errorf("%s: %w", w.name, err)
 		}
 	}
-	return c.lines, nil
+	return c.result(), nil
+}
+
+func (c *comparison) result() *Comparison {
+	return &Comparison{Lines: c.lines, Others: others(c.usage)}
 }
 
 // bytesPerConstraint is the most that a proof may take, mapped files aside.
@@ -134,6 +147,7 @@ func (c *comparison) prove(ctx context.Context, name string, w proofWork) error 
 		c.Log.Info("reference", "work", name, "vanilla", s["vanilla"], "prove", s["prove"], "cpu", usage.CPU,
 			"anon", bytesText(usage.PeakAnon), "rss", bytesText(usage.PeakRSS))
 	}
+	c.usage = slices.Concat(c.usage, ours.usage, theirs.usage)
 	memory := Line{Work: name + ": peak memory, mapped files aside", Unit: Bytes, Ours: ours.anon(), Reference: theirs.anon(), AtMost: w.memory}
 	if w.byConstraint {
 		memory.Limit = bytesPerConstraint * float64(params.Constraints(setup))

@@ -32,8 +32,10 @@ type ScalePoint struct {
 	Domain      uint64  // rows of the FFT, the next power of two
 	Read        float64 // seconds to read the sectors
 	Prove       float64 // seconds
+	CPU         float64 // seconds of all cores, of the whole process
 	Key         float64 // seconds to make the key; 0 if it was there
 	Anon, RSS   uint64  // peaks in bytes
+	usage       Usage
 }
 
 // ScaleReport is the outcome of Scale.
@@ -41,10 +43,11 @@ type ScaleReport struct {
 	Points []ScalePoint
 	Cores  int
 	// OneCore is the prove time of SerialSectors on one core, SerialProve that
-	// on all; 0 if there was no time for it.
+	// on all; 0 if there was no time for it or the machine was not quiet.
 	SerialSectors        int
 	OneCore, SerialProve float64
-	Stopped              string // why it went no further
+	Others               float64 // cores that other programs took meanwhile
+	Stopped              string  // why it went no further
 }
 
 // Scale proves windows of 1, 2, 4, … sectors of 32 GiB shape.
@@ -63,8 +66,15 @@ func Scale(ctx context.Context, cfg ScaleConfig) (*ScaleReport, error) {
 			return report, err
 		}
 		last = time.Since(start)
-		cfg.Log.Info("proved", "sectors", n, "constraints", p.Constraints, "prove", p.Prove, "read", p.Read, "key", p.Key, "anon", bytesText(p.Anon))
+		cfg.Log.Info("proved", "sectors", n, "constraints", p.Constraints, "prove", p.Prove, "cpu", p.CPU, "read", p.Read, "key", p.Key, "anon", bytesText(p.Anon))
 		report.Points = append(report.Points, p)
+	}
+	var usage []Usage
+	for _, p := range report.Points {
+		usage = append(usage, p.usage)
+	}
+	if report.Others = others(usage); report.Others > quietMachine {
+		return report, nil // times on one core and on all could not be compared
 	}
 	// On one core the largest circuit takes Cores times as long; the largest
 	// for which there is time tells the share of work that does not spread.
@@ -135,7 +145,7 @@ func (cfg *ScaleConfig) point(ctx context.Context, n, procs int) (ScalePoint, er
 		}
 	}
 	p.Read, p.Prove = result.Seconds["vanilla"], result.Seconds["prove"]
-	p.Anon, p.RSS = usage.PeakAnon, usage.PeakRSS
+	p.CPU, p.Anon, p.RSS, p.usage = usage.CPU.Seconds(), usage.PeakAnon, usage.PeakRSS, usage
 	return p, nil
 }
 
@@ -186,55 +196,81 @@ func onCores(one, serial float64, n int) float64 { return one * (serial + (1-ser
 
 // Write writes the report for people.
 func (r *ScaleReport) Write(w io.Writer) error {
-	rows := [][]string{{"sectors", "constraints", "read", "prove", "µs a constraint", "peak memory", "bytes a constraint", "bytes a row of the FFT", "with mapped files", "key"}}
-	var x, y, domain, memory []float64
+	rows := [][]string{{"sectors", "constraints", "read", "prove", "µs a constraint", "CPU", "CPU µs a constraint", "peak memory",
+		"bytes a constraint", "bytes a row of the FFT", "with mapped files", "key"}}
 	for _, p := range r.Points {
 		c := float64(p.Constraints)
-		x, y = append(x, c), append(y, p.Prove)
-		domain, memory = append(domain, float64(p.Domain)), append(memory, float64(p.Anon))
 		key := ""
 		if p.Key > 0 {
 			key = Seconds.text(p.Key)
 		}
 		rows = append(rows, []string{
 			fmt.Sprint(p.Sectors), fmt.Sprint(p.Constraints), Seconds.text(p.Read), Seconds.text(p.Prove), fmt.Sprintf("%.2f", p.Prove/c*1e6),
+			Seconds.text(p.CPU), fmt.Sprintf("%.2f", p.CPU/c*1e6),
 			bytesText(p.Anon), fmt.Sprintf("%.0f", float64(p.Anon)/c), fmt.Sprintf("%.0f", float64(p.Anon)/float64(p.Domain)), bytesText(p.RSS), key,
 		})
 	}
 	if err := writeRows(w, rows); err != nil {
 		return err
 	}
-	fmt.Fprintf(w, "\nIt went no further because %s.\n", r.Stopped)
+	fmt.Fprintf(w, "\nIt went no further because %s.\nOther programs took %.2f of %d cores meanwhile.\n", r.Stopped, r.Others, r.Cores)
 	if len(r.Points) < 2 {
 		return nil
 	}
-	return r.extrapolate(w, fitLine(x, y), fitLine(domain, memory))
+	return r.extrapolate(w)
 }
 
+// memoryPoints is how many of the largest circuits tell how memory grows: in
+// small ones what does not depend on the size covers it.
+const memoryPoints = 3
+
 // extrapolate states what a full partition takes, with the reasoning.
-func (r *ScaleReport) extrapolate(w io.Writer, prove, memory fit) error {
+func (r *ScaleReport) extrapolate(w io.Writer) error {
+	column := func(points []ScalePoint, of func(p ScalePoint) float64) (out []float64) {
+		for _, p := range points {
+			out = append(out, of(p))
+		}
+		return out
+	}
+	x := column(r.Points, func(p ScalePoint) float64 { return float64(p.Constraints) })
+	wall := fitLine(x, column(r.Points, func(p ScalePoint) float64 { return p.Prove }))
+	cpu := fitLine(x, column(r.Points, func(p ScalePoint) float64 { return p.CPU }))
+	large := r.Points[max(0, len(r.Points)-memoryPoints):]
+	memory := fitLine(column(large, func(p ScalePoint) float64 { return float64(p.Domain) }),
+		column(large, func(p ScalePoint) float64 { return float64(p.Anon) }))
 	full := float64(fullConstraints())
 	rows := math.Exp2(math.Ceil(math.Log2(full)))
-	here := prove.at(full)
 	fmt.Fprintf(w, `
-Time:   %.3f µs a constraint + %.2f s (least squares, R² = %.5f)
-Memory: %.1f bytes a row of the FFT + %s (R² = %.5f); rows are the next power of two above the constraints
-A full 32 GiB partition, 2,349 sectors: %.0f constraints, %.0f rows
-  memory: %s
-  time on these %d cores: %s, reading aside
-`, prove.slope*1e6, prove.intercept, prove.r2, memory.slope, bytesText(uint64(max(memory.intercept, 0))), memory.r2,
-		full, rows, bytesText(uint64(memory.at(rows))), r.Cores, minutes(here))
-	if r.OneCore == 0 {
-		return nil
+Least squares:
+  time    %.3f µs a constraint + %.2f s (R² = %.5f)
+  CPU     %.3f µs a constraint + %.2f s (R² = %.5f)
+  memory  %.1f bytes a row of the FFT + %.0f MiB (R² = %.5f, the %d largest); rows are the next power of two above the constraints
+A full 32 GiB partition of 2,349 sectors has %.0f constraints and %.0f rows. Reading aside it takes
+  memory              %s
+  on these %d cores    %s by the fit of time, %s by the fit of CPU ÷ cores, which is what it would be alone on the machine
+`, wall.slope*1e6, wall.intercept, wall.r2, cpu.slope*1e6, cpu.intercept, cpu.r2, memory.slope, memory.intercept/(1<<20), memory.r2, len(large),
+		full, rows, bytesText(uint64(memory.at(rows))), r.Cores, minutes(wall.at(full)), minutes(cpu.at(full)/float64(r.Cores)))
+	return r.extrapolateCores(w, cpu.at(full))
+}
+
+// extrapolateCores states the time on more cores of what takes cpu seconds of
+// one.
+func (r *ScaleReport) extrapolateCores(w io.Writer, cpu float64) error {
+	var serial float64
+	reason := "how much of the work does not spread over cores was not measured: other programs were running, or time was short"
+	if r.OneCore > 0 {
+		serial = serialShare(r.OneCore, r.SerialProve, r.Cores)
+		reason = fmt.Sprintf("%d sectors take %s on one core and %s on %d: by Amdahl's law %.2f %% of one core's time does not spread",
+			r.SerialSectors, Seconds.text(r.OneCore), Seconds.text(r.SerialProve), r.Cores, 100*serial)
 	}
-	serial := serialShare(r.OneCore, r.SerialProve, r.Cores)
-	one := here * r.OneCore / r.SerialProve
-	fmt.Fprintf(w, "%d sectors take %s on one core and %s on %d: by Amdahl's law %.2f %% of one core's time does not spread\n",
-		r.SerialSectors, Seconds.text(r.OneCore), Seconds.text(r.SerialProve), r.Cores, 100*serial)
 	for _, n := range []int{32, 96} {
-		fmt.Fprintf(w, "  on %d such cores: %s if all of it spread, %s with that share\n", n, minutes(onCores(one, 0, n)), minutes(onCores(one, serial, n)))
+		line := fmt.Sprintf("  on %d such cores    %s if all of it spreads", n, minutes(onCores(cpu, 0, n)))
+		if r.OneCore > 0 {
+			line += fmt.Sprintf(", %s with the share that does not", minutes(onCores(cpu, serial, n)))
+		}
+		fmt.Fprintln(w, line)
 	}
-	_, err := fmt.Fprintln(w, "Cores that share memory bandwidth, lower their clock under load or are hyperthreads give less.")
+	_, err := fmt.Fprintf(w, "(%s. Cores that share memory bandwidth, lower their clock under load or are hyperthreads give less.)\n", reason)
 	return err
 }
 
