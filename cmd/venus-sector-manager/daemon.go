@@ -51,17 +51,19 @@ type daemon struct {
 }
 
 // joined is the part that needed the node's answers. cold says why this process
-// cannot prove yet.
+// cannot prove yet, mute why it could not send.
 type joined struct {
 	clock    chain.Clock
 	ledger   ledger.Ledger
 	engine   *prover.Engine
 	proving  *proving
 	messages message.Sender
+	selector *message.Selector
 	poster   *poster.Poster   // nil without --poster
 	winning  *winning.Service // nil without --miner
 	types    []post.ProofType // what this process proves, for the warm-up
 	cold     atomic.Pointer[error]
+	mute     atomic.Pointer[error] // why no message can be sent for a miner
 }
 
 // newDaemon reads and checks everything that can be checked without the node.
@@ -216,6 +218,7 @@ func (d *daemon) work(ctx context.Context) error {
 			return d.node.Follow(workCtx, func(_ context.Context, e chain.HeadEvent) { j.poster.OnHead(headOf(e)) })
 		})
 		group.Go(func() error { d.pruneLedger(workCtx, j.ledger); return nil })
+		group.Go(func() error { d.checkSenders(workCtx, j); return nil })
 	}
 	if j.winning != nil {
 		group.Go(func() error { return j.winning.Run(workCtx) })
@@ -420,9 +423,10 @@ func (d *daemon) joinPoster(j *joined) error {
 		return nil
 	}
 	checks := &sectorChecker{checker: sector.NewChecker(d.locator, d.guard), limit: d.cfg.Common.Proving.PartitionCheckTimeout.D(), strict: map[abi.ActorID]bool{}}
+	j.selector = message.NewSelector(d.node, j.messages, j.clock.BlockDelay/2, d.log)
 	cfg := poster.Config{
 		Chain: d.node, Prover: j.proving, Verifier: j.proving, Sectors: checks,
-		Sender: &sender{messages: j.messages, selector: message.NewSelector(d.node, j.messages, j.clock.BlockDelay/2)},
+		Sender: &sender{messages: j.messages, selector: j.selector},
 		Ledger: j.ledger, Log: d.log, BlockDelay: j.clock.BlockDelay,
 	}
 	for _, m := range d.miners(posts) {

@@ -83,6 +83,9 @@ func (d *daemon) health(ctx context.Context) error {
 	if cold := j.cold.Load(); cold != nil {
 		errs = append(errs, *cold)
 	}
+	if mute := j.mute.Load(); mute != nil {
+		errs = append(errs, *mute)
+	}
 	return errors.Join(append(errs, j.ledger.Check(ctx))...)
 }
 

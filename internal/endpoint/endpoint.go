@@ -53,6 +53,9 @@ func Parse(address, commonToken string, svc Service) (*Endpoint, error) {
 	if token == "" {
 		token = strings.TrimSpace(commonToken)
 	}
+	if strings.ContainsFunc(token, func(r rune) bool { return r <= ' ' || r > '~' }) {
+		return nil, fmt.Errorf("the token for the %s has spaces, line breaks or other signs that no token has: write it in one line, as it was given", svc.Name)
+	}
 	e := &Endpoint{svc: svc, path: svc.Path, token: token}
 	var err error
 	switch {

@@ -64,6 +64,24 @@ func TestParse(t *testing.T) {
 	}
 }
 
+func TestParseRefusesTokens(t *testing.T) {
+	for _, token := range []string{"not a token", "abc\ndef", "配置"} {
+		if _, err := Parse("ws://h:1", token, node); err == nil || !strings.Contains(err.Error(), "the token for the node") || strings.Contains(err.Error(), token) {
+			t.Errorf("token %q: %v", token, err)
+		}
+	}
+	e, err := Parse("ws://h:1", " abc\n", node)
+	if err != nil || e.token != "abc" {
+		t.Errorf("got %+v, %v", e, err)
+	}
+	e.token = ""
+	for _, kind := range []error{ErrToken, errors.New("missing permission to invoke 'X' (need 'read')")} {
+		if text := e.Explain("X", &CallError{Service: "node", Kind: ErrToken, Err: kind, NoToken: true}).Error(); !strings.Contains(text, "none is set") {
+			t.Errorf("%s", text)
+		}
+	}
+}
+
 func TestParseRefuses(t *testing.T) {
 	for _, in := range []string{
 		"", " ", "127.0.0.1:1234", "node", "/ip4/127.0.0.1", "/tcp/1234", "/ip4/127.0.0.1/udp/1234",

@@ -37,11 +37,15 @@ type CallError struct {
 	Endpoint string // without token
 	Kind     error
 	Err      error
+	NoToken  bool // none was sent
 }
 
 // Error says what failed, where, and for the operator's own mistakes what to do.
 func (e *CallError) Error() string {
 	where := fmt.Sprintf("%s on %s %s", e.Method, e.Service, e.Endpoint)
+	if e.NoToken && (e.Kind == ErrToken || e.Kind == ErrPermission) {
+		return fmt.Sprintf("%s: the %s wants a token and none is set (%v); set it in Common.API.Token or as TOKEN:ADDRESS", where, e.Service, e.Err)
+	}
 	switch e.Kind {
 	case ErrToken:
 		return fmt.Sprintf("%s: the %s refused the token (%v); set a valid one in Common.API.Token or as TOKEN:ADDRESS", where, e.Service, e.Err)
@@ -70,7 +74,7 @@ func (e *Endpoint) Explain(method string, err error) error {
 	if e.svc.Namespace != "" {
 		name = e.svc.Namespace + "." + method
 	}
-	return &CallError{Service: e.svc.Name, Method: name, Endpoint: e.String(), Kind: kindOf(err), Err: bare(err)}
+	return &CallError{Service: e.svc.Name, Method: name, Endpoint: e.String(), Kind: kindOf(err), Err: bare(err), NoToken: e.token == ""}
 }
 
 func kindOf(err error) error {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"log/slog"
 	"strings"
 	"testing"
 	"time"
@@ -96,7 +97,7 @@ func (r *rig) post(t *testing.T, deadline uint64) *lotus.Message {
 	if err := p.MarshalCBOR(&b); err != nil {
 		t.Fatal(err)
 	}
-	sender, err := message.NewSelector(r.node, keyring{}, time.Minute).Select(t.Context(), r.miner, nil)
+	sender, err := message.NewSelector(r.node, keyring{}, time.Minute, slog.New(slog.DiscardHandler)).Select(t.Context(), r.miner, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

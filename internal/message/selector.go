@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"slices"
 	"sync"
 	"time"
@@ -38,6 +39,7 @@ type Selector struct {
 	state MinerState
 	keys  Keys
 	keep  time.Duration
+	log   *slog.Logger
 
 	mu     sync.Mutex
 	chosen map[address.Address]choice
@@ -50,16 +52,18 @@ type choice struct {
 }
 
 // NewSelector returns a Selector that keeps a choice for keep; half an epoch is
-// a good value.
-func NewSelector(state MinerState, keys Keys, keep time.Duration) *Selector {
-	return &Selector{state: state, keys: keys, keep: keep, chosen: map[address.Address]choice{}}
+// a good value. log is told of configured senders that cannot be used.
+func NewSelector(state MinerState, keys Keys, keep time.Duration, log *slog.Logger) *Selector {
+	return &Selector{state: state, keys: keys, keep: keep, log: log, chosen: map[address.Address]choice{}}
 }
 
 // Select returns the sender for miner as the key address that signs, where it
 // has one. configured are the addresses of the config file (Sender, Senders),
 // in any form; none means all that the miner accepts and whose key is at hand.
-// Addresses that cannot be looked at are left out; when none is left the error
-// is ErrNoSender and says why for each.
+// The latter are also taken, with an error in the log, when no configured one
+// can send: a message from another sender is better than none. Addresses that
+// cannot be looked at are left out; when none is left the error is ErrNoSender
+// and says why for each.
 func (s *Selector) Select(ctx context.Context, miner address.Address, configured []address.Address) (address.Address, error) {
 	if a, ok := s.cached(miner, configured); ok {
 		return a, nil
@@ -69,32 +73,41 @@ func (s *Selector) Select(ctx context.Context, miner address.Address, configured
 		return address.Undef, fmt.Errorf("choosing a sender for %s: %w", miner, err)
 	}
 	allowed := append([]address.Address{info.Worker, info.Owner}, info.ControlAddresses...)
-	candidates, given := configured, len(configured) > 0
-	if !given {
-		candidates = allowed
+	best, why := s.richest(ctx, configured, allowed, false)
+	if best == address.Undef {
+		var others error
+		best, others = s.richest(ctx, allowed, allowed, true)
+		if best == address.Undef {
+			return best, fmt.Errorf("%w for %s; set Miners.PoSt.Sender to its owner, worker or a control address: %w", ErrNoSender, miner, errors.Join(why, others))
+		}
+		if why != nil {
+			s.log.Error("no configured sender can be used; correct Miners.PoSt.Sender", "miner", miner.String(), "used", best.String(), "err", why)
+		}
 	}
-	best, balance := address.Undef, big.NewInt(-1)
-	var why []error
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.chosen[miner] = choice{sender: best, among: slices.Clone(configured), until: time.Now().Add(s.keep)}
+	return best, nil
+}
+
+// richest returns the candidate with the largest balance; the error says why
+// others will not do.
+func (s *Selector) richest(ctx context.Context, candidates, allowed []address.Address, withKey bool) (best address.Address, why error) {
+	balance := big.NewInt(-1)
 	for _, c := range candidates {
 		if c == address.Undef {
 			continue
 		}
-		key, b, err := s.examine(ctx, c, allowed, !given)
+		key, b, err := s.examine(ctx, c, allowed, withKey)
 		if err != nil {
-			why = append(why, fmt.Errorf("%s: %w", c, err))
+			why = errors.Join(why, fmt.Errorf("%s: %w", c, err))
 			continue
 		}
 		if b.GreaterThan(balance) {
 			best, balance = key, b
 		}
 	}
-	if best == address.Undef {
-		return best, fmt.Errorf("%w for %s; set Miners.PoSt.Sender to its owner, worker or a control address: %w", ErrNoSender, miner, errors.Join(why...))
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.chosen[miner] = choice{sender: best, among: slices.Clone(configured), until: time.Now().Add(s.keep)}
-	return best, nil
+	return best, why
 }
 
 func (s *Selector) cached(miner address.Address, configured []address.Address) (address.Address, bool) {

@@ -3,6 +3,7 @@ package message
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"slices"
 	"strings"
 	"testing"
@@ -67,31 +68,42 @@ func TestSelect(t *testing.T) {
 	}
 	for name, c := range map[string]struct {
 		configured []address.Address
-		want       uint64 // 0 for ErrNoSender
-		words      []string
+		want       uint64   // 0 for ErrNoSender
+		words      []string // of the error or the log
+		keyless    bool
 	}{
-		"nothing configured: richest with a key":   {nil, 102, nil},
-		"configured, its key with the messager":    {[]address.Address{idAddr(100)}, 100, nil},
-		"configured as key address":                {[]address.Address{keyOf(idAddr(101))}, 101, nil},
-		"richest of several":                       {[]address.Address{keyOf(idAddr(101)), idAddr(102), idAddr(100)}, 100, nil},
-		"a stranger is passed over":                {[]address.Address{idAddr(104), idAddr(101)}, 101, nil},
-		"only a stranger":                          {[]address.Address{idAddr(104)}, 0, []string{"t0104", "not the owner", "Miners.PoSt.Sender"}},
-		"only a multisig":                          {[]address.Address{idAddr(103)}, 0, []string{"multisig"}},
-		"only an address the chain does not know":  {[]address.Address{strange}, 0, []string{"actor not found"}},
-		"an unknown address does not spoil others": {[]address.Address{strange, idAddr(101)}, 101, nil},
+		"nothing configured: richest with a key":   {nil, 102, nil, false},
+		"configured, its key with the messager":    {[]address.Address{idAddr(100)}, 100, nil, false},
+		"configured as key address":                {[]address.Address{keyOf(idAddr(101))}, 101, nil, false},
+		"richest of several":                       {[]address.Address{keyOf(idAddr(101)), idAddr(102), idAddr(100)}, 100, nil, false},
+		"a stranger is passed over":                {[]address.Address{idAddr(104), idAddr(101)}, 101, nil, false},
+		"only a stranger":                          {[]address.Address{idAddr(104)}, 102, []string{"t0104", "not the owner", "Miners.PoSt.Sender"}, false},
+		"only a stranger, and no key at hand":      {[]address.Address{idAddr(104)}, 0, []string{"t0104", "not the owner", "Miners.PoSt.Sender", "not in the wallet"}, true},
+		"only a multisig":                          {[]address.Address{idAddr(103)}, 102, []string{"multisig"}, false},
+		"only an address the chain does not know":  {[]address.Address{strange}, 102, []string{"actor not found"}, false},
+		"an unknown address does not spoil others": {[]address.Address{strange, idAddr(101)}, 101, nil, false},
 	} {
 		t.Run(name, func(t *testing.T) {
-			l := newLedger()
-			got, err := NewSelector(l, l, time.Minute).Select(t.Context(), idAddr(1008), c.configured)
+			l, log := newLedger(), strings.Builder{}
+			if c.keyless {
+				l.keys = nil
+			}
+			got, err := NewSelector(l, l, time.Minute, slog.New(slog.NewTextHandler(&log, nil))).Select(t.Context(), idAddr(1008), c.configured)
 			if c.want == 0 {
 				if !errors.Is(err, ErrNoSender) {
 					t.Fatalf("sender %s, %v; want ErrNoSender", got, err)
 				}
-				for _, w := range c.words {
-					if !strings.Contains(err.Error(), w) {
-						t.Errorf("%v does not say %q", err, w)
-					}
+				log.WriteString(err.Error())
+			}
+			for _, w := range c.words {
+				if !strings.Contains(log.String(), w) {
+					t.Errorf("%s does not say %q", log.String(), w)
 				}
+			}
+			if len(c.words) == 0 && log.Len() > 0 {
+				t.Errorf("logged: %s", log.String())
+			}
+			if c.want == 0 {
 				return
 			}
 			if err != nil || got != keyOf(idAddr(c.want)) {
@@ -104,7 +116,7 @@ func TestSelect(t *testing.T) {
 func TestSelectKeepsItsChoice(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := newLedger()
-		s := NewSelector(l, l, 15*time.Second)
+		s := NewSelector(l, l, 15*time.Second, slog.New(slog.DiscardHandler))
 		choose := func(configured ...address.Address) address.Address {
 			t.Helper()
 			a, err := s.Select(t.Context(), idAddr(1008), configured)
