@@ -214,7 +214,7 @@ func BenchmarkClaimBesideArchive(b *testing.B) {
 		var took []time.Duration
 		for b.Loop() {
 			b.StopTimer()
-			if _, err := store.Put(ctx, 1000, queue.NewTask{ID: fmt.Sprintf("%031xf", benchTask.Add(1)), In: []byte("{}"), NotAfter: queue.NoEnd}); err != nil {
+			if _, err := store.Put(ctx, 1000, queue.NewTask{ID: fmt.Sprintf("bench%027x", benchTask.Add(1)), In: []byte("{}"), NotAfter: queue.NoEnd}); err != nil {
 				b.Fatal(err)
 			}
 			b.StartTimer()

@@ -291,6 +291,25 @@ func TestWorksOnSeveralAtOnce(t *testing.T) {
 	})
 }
 
+// Two slaves that are never idle finish equal tasks in the ideal time.
+func TestSlavesShareTheWork(t *testing.T) {
+	simulate(t, func(w *world) {
+		const tasks, each = 20, 10 * time.Second
+		for _, name := range []string{"a", "b"} {
+			w.start(name, within(each), nil)
+		}
+		begin := time.Now()
+		var wg sync.WaitGroup
+		for n := range tasks {
+			wg.Go(func() { w.wantRight(question(10*n), time.Hour) })
+		}
+		wg.Wait()
+		if took, ideal := time.Since(begin), tasks/2*each; float64(took) > 1.05*float64(ideal) {
+			t.Errorf("%d tasks of %v took %v, ideal %v", tasks, each, took, ideal)
+		}
+	})
+}
+
 // The first signal ends claiming and lets the work end, the second hands back.
 func TestTwoLevelStop(t *testing.T) {
 	simulate(t, func(w *world) {
