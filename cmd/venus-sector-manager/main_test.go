@@ -23,6 +23,9 @@ func TestScripts(t *testing.T) {
 		t.Fatal(err)
 	}
 	_, statErr := os.Stat(golden)
+	if statErr != nil && os.Getenv("CI") != "" {
+		t.Fatal(statErr)
+	}
 	testscript.Run(t, testscript.Params{
 		Dir: "testdata/script",
 		Setup: func(env *testscript.Env) error {

@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"wdpost/internal/golden"
 	"wdpost/internal/prover"
 	"wdpost/internal/queue"
 	"wdpost/internal/queue/sqlite"
@@ -51,14 +52,13 @@ func fakeProcessor(mode string) {
 	}
 }
 
-const golden = "../../../shared/golden"
-
 // goldenQuestion is a question about two golden sectors.
 func goldenQuestion(t *testing.T) task.Question {
 	t.Helper()
-	body, err := os.ReadFile(golden + "/proofs/window-2KiB-full-v1_1.json")
+	dir := golden.Dir(t)
+	body, err := os.ReadFile(filepath.Join(dir, "proofs", "window-2KiB-full-v1_1.json"))
 	if err != nil {
-		t.Skipf("golden sectors are not there: %v", err)
+		t.Fatal(err)
 	}
 	var doc struct {
 		Randomness string
@@ -77,7 +77,7 @@ func goldenQuestion(t *testing.T) task.Question {
 		}
 	}
 	unhex(&q.Seed, doc.Randomness)
-	base, err := filepath.Abs(golden + "/sectors/2KiB")
+	base, err := filepath.Abs(filepath.Join(dir, "sectors", "2KiB"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -98,7 +98,7 @@ type installation struct {
 }
 
 func newInstallation(t *testing.T) *installation {
-	params, err := filepath.Abs(golden + "/params")
+	params, err := filepath.Abs(filepath.Join(golden.Dir(t), "params"))
 	if err != nil {
 		t.Fatal(err)
 	}

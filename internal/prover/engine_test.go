@@ -16,6 +16,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"wdpost/internal/golden"
 	"wdpost/internal/prover"
 	"wdpost/internal/prover/paramtool"
 	"wdpost/internal/task"
@@ -498,10 +499,7 @@ func TestVerifierRefuses(t *testing.T) {
 
 // The reference's proving key, from .params and from a raw cache made of it.
 func TestProveWithReferenceKey(t *testing.T) {
-	dir := filepath.Join("..", "..", "..", "shared", "golden", "params")
-	if _, err := os.Stat(dir); err != nil {
-		t.Skipf("golden data is not at %s", dir)
-	}
+	dir := filepath.Join(golden.Dir(t), "params")
 	out := t.TempDir()
 	for _, raw := range []bool{false, true} {
 		if raw {
@@ -526,14 +524,11 @@ func TestProveWithReferenceKey(t *testing.T) {
 
 // The proofs that the reference made verify with the reference's keys.
 func TestGoldenProofsVerify(t *testing.T) {
-	golden := filepath.Join("..", "..", "..", "shared", "golden")
-	if _, err := os.Stat(golden); err != nil {
-		t.Skipf("golden data is not at %s", golden)
-	}
-	keys := prover.NewKeys(prover.KeyConfig{ParamsDir: filepath.Join(golden, "params"), RawDirs: []string{}})
+	dir := golden.Dir(t)
+	keys := prover.NewKeys(prover.KeyConfig{ParamsDir: filepath.Join(dir, "params"), RawDirs: []string{}})
 	v := prover.NewVerifier(keys, 0)
 	for _, file := range []string{"window-2KiB-full-v1_1", "window-2KiB-full-v1", "window-2KiB-3-partitions-v1_1", "window-32KiB-v1_1", "winning-2KiB"} {
-		b, err := os.ReadFile(filepath.Join(golden, "proofs", file+".json"))
+		b, err := os.ReadFile(filepath.Join(dir, "proofs", file+".json"))
 		if err != nil {
 			t.Fatal(err)
 		}

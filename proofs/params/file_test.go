@@ -13,6 +13,7 @@ import (
 
 	bls "github.com/consensys/gnark-crypto/ecc/bls12-381"
 
+	"wdpost/internal/golden"
 	"wdpost/proofs/groth16"
 	"wdpost/proofs/params"
 	"wdpost/proofs/post"
@@ -45,11 +46,7 @@ func TestGoldenVK(t *testing.T) {
 // The golden proving key is 11.5 MB, so it stays outside the repository.
 func TestGoldenParams(t *testing.T) {
 	s := setup(t, 2*kib, post.Window)
-	path := filepath.Join("..", "..", "..", "shared", "golden", "params", params.CacheID(s)+params.ParamsExt)
-	b, err := os.ReadFile(path)
-	if errors.Is(err, os.ErrNotExist) {
-		t.Skipf("the golden proving key is not at %s", path)
-	}
+	b, err := os.ReadFile(filepath.Join(golden.Dir(t), "params", params.CacheID(s)+params.ParamsExt))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -13,12 +13,12 @@ import (
 	"strings"
 	"testing"
 
+	"wdpost/internal/golden"
 	"wdpost/proofs/merkle"
 	"wdpost/proofs/post"
 )
 
 // golden is where the data made by the reference lies, beside the repository.
-const golden = "../../../shared/golden"
 
 // goldenProof is one proof call of the reference.
 type goldenProof struct {
@@ -81,9 +81,9 @@ func (g *goldenProof) statement(t testing.TB) *post.Statement {
 
 func readGolden(t testing.TB) map[string]*goldenProof {
 	t.Helper()
-	names, err := filepath.Glob(filepath.Join(golden, "proofs", "*.json"))
+	names, err := filepath.Glob(filepath.Join(golden.Dir(t), "proofs", "*.json"))
 	if err != nil || len(names) == 0 {
-		t.Skipf("no golden proofs under %s: they lie beside the repository", golden)
+		t.Fatalf("no golden proofs: %v", err)
 	}
 	out := map[string]*goldenProof{}
 	for _, name := range names {
@@ -120,13 +120,13 @@ func goldenFiles(t testing.TB, h *merkle.Hasher, name string, g *goldenProof, se
 	if err != nil {
 		t.Fatal(err)
 	}
-	dir := filepath.Join(golden, "sectors", post.SizeName(g.SectorSize))
+	dir := filepath.Join(golden.Dir(t), "sectors", post.SizeName(g.SectorSize))
 	zero := strings.Contains(name, "zero")
 	switch {
 	case zero:
-		dir = filepath.Join(golden, "sectors", "zero-"+post.SizeName(g.SectorSize))
+		dir = filepath.Join(golden.Dir(t), "sectors", "zero-"+post.SizeName(g.SectorSize))
 	case strings.Contains(name, "lotus"):
-		dir = filepath.Join(golden, "sectors", "lotus-2KiB")
+		dir = filepath.Join(golden.Dir(t), "sectors", "lotus-2KiB")
 	}
 	id := fmt.Sprintf("s-t0%d-%d", g.Miner, sector)
 	read := func(path ...string) []byte {
