@@ -115,7 +115,12 @@ func (c *comparison) prove(ctx context.Context, name string, w proofWork) error 
 	if err != nil {
 		return err
 	}
-	list, err := c.Place.Sectors(ctx, setup.SectorSize, w.sectors)
+	typ, err := post.ParseProofType(w.circuit.Type)
+	if err != nil {
+		return err
+	}
+	randomness := [32]byte{1}
+	list, err := c.Place.ToProve(ctx, typ, w.sectors, randomness)
 	if err != nil {
 		return err
 	}
@@ -123,8 +128,8 @@ func (c *comparison) prove(ctx context.Context, name string, w proofWork) error 
 		return err
 	}
 	var ours, theirs series
-	for round := range c.Rounds {
-		job := ProveJob{Circuit: w.circuit, List: list, Keys: c.Place.KeyDir(), Randomness: [32]byte{byte(round + 1)}}
+	for range c.Rounds {
+		job := ProveJob{Circuit: w.circuit, List: list, Keys: c.Place.KeyDir(), Randomness: randomness}
 		if c.Profiles != "" {
 			job.Profile = filepath.Join(c.Profiles, strings.Map(fileRune, name)+".prof")
 		}

@@ -26,8 +26,8 @@ type FullConfig struct {
 // fullReserve is the disk that stays free beside key and sectors.
 const fullReserve = 2 << 30
 
-// Full makes sparse 32 GiB sectors and development keys for a whole partition,
-// proves it and verifies the proof. Every stage is done once: an interrupted run
+// Full makes sparse 32 GiB sectors (see challenged) and development keys for a
+// whole partition, proves it and verifies the proof. Every stage is done once: an interrupted run
 // continues with the stage that was not finished. Key generation is one stage,
 // made anew when interrupted.
 func Full(ctx context.Context, cfg FullConfig) error {
@@ -114,19 +114,22 @@ func (f *full) proofPath() string {
 }
 
 func (f *full) listPath() string {
-	return filepath.Join(f.Place.Dir, fmt.Sprintf("sectors-%s-%d", post.SizeName(f.setup.SectorSize), f.n), "sectors.json")
+	return filepath.Join(f.Place.challengedDir(post.Window32GiBV1_1, f.n, f.randomness()), listName)
 }
 
 // randomness of the proof; any will do.
-func (f *full) randomness() [32]byte { return [32]byte{0: byte(f.n), 1: byte(f.n >> 8)} }
+func (f *full) randomness() [32]byte { return [32]byte{byte(f.n), byte(f.n >> 8)} }
 
 func (f *full) stages() []Stage {
 	return []Stage{
 		{Name: "sectors", Lasting: f.haveSectors, Run: func(ctx context.Context) (Usage, error) {
-			_, err := f.Place.Sectors(ctx, f.setup.SectorSize, f.n)
+			_, err := f.Place.ToProve(ctx, post.Window32GiBV1_1, f.n, f.randomness())
 			return Usage{}, err
 		}},
-		{Name: "key", Lasting: func() bool { return f.Place.hasKey(f.setup, true) }, Run: func(ctx context.Context) (Usage, error) {
+		{Name: "key", Lasting: f.haveKey, Run: func(ctx context.Context) (Usage, error) {
+			if f.haveKey() { // of any sectors
+				return Usage{}, nil
+			}
 			_, usage, err := f.Place.Spawn.Run(ctx, Job{Key: &KeyJob{Circuit: f.circuit, Dir: f.Place.KeyDir(), RawOnly: true}}, 0)
 			return usage, err
 		}},
@@ -139,6 +142,8 @@ func (f *full) haveSectors() bool {
 	_, err := sectorfile.ReadList(f.listPath())
 	return err == nil
 }
+
+func (f *full) haveKey() bool { return f.Place.hasKey(f.setup, true) }
 
 func (f *full) haveProof() bool {
 	_, err := os.Stat(f.proofPath())

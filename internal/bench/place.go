@@ -57,8 +57,8 @@ func (c Circuit) setup() (post.Setup, error) {
 // miner owns all sectors made here.
 const miner = 1008
 
-// maxRandom is the largest size of which random sectors are made; the replicas
-// of larger ones are sparse files of zeros.
+// maxRandom is the largest size of which whole random sectors are made: every
+// leaf has to be hashed.
 const maxRandom = 8 << 20
 
 // Place is a directory with the sectors and keys that measurements share. What
@@ -71,14 +71,15 @@ type Place struct {
 // KeyDir is the directory of all keys.
 func (p Place) KeyDir() string { return filepath.Join(p.Dir, "keys") }
 
-// Sectors makes sure that there are n sectors of a size in bytes and returns
-// the path of their list, which lies beside the files.
-func (p Place) Sectors(ctx context.Context, size uint64, n int) (list string, err error) {
-	dir := filepath.Join(p.Dir, fmt.Sprintf("sectors-%s-%d", post.SizeName(size), n))
-	content := sectorfile.List{Miner: miner, SectorSize: size}
-	list = filepath.Join(dir, "sectors.json")
-	if _, err := sectorfile.ReadList(list); err == nil {
-		return list, nil
+// listName is the name of a list beside the files of its sectors.
+const listName = "sectors.json"
+
+// list returns the path of the list in a directory of sectors, and lets fill
+// make the sectors and the content unless it is there.
+func (p Place) list(dir string, size uint64, fill func(content *sectorfile.List) error) (string, error) {
+	path := filepath.Join(dir, listName)
+	if _, err := sectorfile.ReadList(path); err == nil {
+		return path, nil
 	} else if !errors.Is(err, os.ErrNotExist) {
 		return "", err
 	}
@@ -86,26 +87,50 @@ func (p Place) Sectors(ctx context.Context, size uint64, n int) (list string, er
 	if err := os.RemoveAll(dir); err != nil {
 		return "", fmt.Errorf("clear unfinished sectors: %w", err)
 	}
-	maker := sectorfile.NewMaker(merkle.NewHasher(), runtime.GOMAXPROCS(0))
-	for i := range n {
-		s := sectorfile.Sector{Dir: dir, Miner: miner, Number: uint64(i + 1), Size: size}
-		var commR [32]byte
-		if size > maxRandom {
-			commR, err = maker.Faux(s)
-		} else {
-			commR, err = maker.Random(ctx, s, sectorfile.Seeded("bench", miner, s.Number))
-		}
-		if err == nil {
-			err = content.Add(s.Number, commR)
-		}
-		if err == nil {
-			err = ctx.Err()
-		}
-		if err != nil {
-			return "", fmt.Errorf("make sector %d: %w", s.Number, err)
-		}
+	content := &sectorfile.List{Miner: miner, SectorSize: size}
+	if err := fill(content); err != nil {
+		return "", err
 	}
-	return list, content.Write(list)
+	return path, content.Write(path)
+}
+
+// Sectors makes sure that there are n sectors of a size in bytes and returns
+// the path of their list: random ones, or all-zero ones where that would take
+// too long.
+func (p Place) Sectors(ctx context.Context, size uint64, n int) (list string, err error) {
+	dir := filepath.Join(p.Dir, fmt.Sprintf("sectors-%s-%d", post.SizeName(size), n))
+	return p.list(dir, size, func(content *sectorfile.List) error {
+		maker := sectorfile.NewMaker(merkle.NewHasher(), runtime.GOMAXPROCS(0))
+		for i := range n {
+			s := sectorfile.Sector{Dir: dir, Miner: miner, Number: uint64(i + 1), Size: size}
+			var commR [32]byte
+			var err error
+			if size > maxRandom {
+				commR, err = maker.Faux(s)
+			} else {
+				commR, err = maker.Random(ctx, s, sectorfile.Seeded("bench", miner, s.Number))
+			}
+			if err == nil {
+				err = content.Add(s.Number, commR)
+			}
+			if err == nil {
+				err = ctx.Err()
+			}
+			if err != nil {
+				return fmt.Errorf("make sector %d: %w", s.Number, err)
+			}
+		}
+		return nil
+	})
+}
+
+// ToProve is Sectors for one proof: random ones of any size, of which large
+// ones serve proofs with the given randomness alone.
+func (p Place) ToProve(ctx context.Context, typ post.ProofType, n int, randomness [32]byte) (list string, err error) {
+	if typ.SectorSize() > maxRandom {
+		return p.Challenged(ctx, typ, n, randomness)
+	}
+	return p.Sectors(ctx, typ.SectorSize(), n)
 }
 
 // Key makes sure that there is a development key of a circuit: a raw cache, and

@@ -123,7 +123,8 @@ func (cfg *ScaleConfig) point(ctx context.Context, n, procs int) (ScalePoint, er
 	setup, circuit := scaleSetup(n), circuitOf(post.Window32GiBV1_1, n)
 	p := ScalePoint{Sectors: n, Constraints: params.Constraints(setup)}
 	p.Domain = 1 << bits.Len64(p.Constraints+uint64(setup.PublicInputs()))
-	list, err := cfg.Place.Sectors(ctx, setup.SectorSize, n)
+	randomness := [32]byte{byte(n), byte(n >> 8)}
+	list, err := cfg.Place.ToProve(ctx, post.Window32GiBV1_1, n, randomness)
 	if err != nil {
 		return p, err
 	}
@@ -134,7 +135,7 @@ func (cfg *ScaleConfig) point(ctx context.Context, n, procs int) (ScalePoint, er
 		}
 		p.Key = time.Since(start).Seconds()
 	}
-	job := ProveJob{Circuit: circuit, List: list, Keys: cfg.Place.KeyDir(), Randomness: [32]byte{byte(n)}}
+	job := ProveJob{Circuit: circuit, List: list, Keys: cfg.Place.KeyDir(), Randomness: randomness}
 	result, usage, err := cfg.Place.Spawn.Run(ctx, Job{Prove: &job}, procs)
 	if err != nil {
 		return p, err
