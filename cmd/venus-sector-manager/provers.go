@@ -164,6 +164,7 @@ func (d *daemon) warmUp(ctx context.Context, j *joined) {
 		return
 	}
 	const pause = time.Minute
+	told := ""
 	for {
 		start := time.Now()
 		err := j.engine.WarmUp(ctx, j.types...)
@@ -176,7 +177,10 @@ func (d *daemon) warmUp(ctx context.Context, j *joined) {
 			return
 		}
 		j.cold.Store(&err)
-		d.log.Error("no proof can be made yet; trying again", "err", err, "after", pause)
+		if err.Error() != told { // one line for each reason
+			told = err.Error()
+			d.log.Error("no proof can be made yet; trying again", "err", err, "every", pause)
+		}
 		select {
 		case <-ctx.Done():
 			return

@@ -200,6 +200,17 @@ func (c *child) give(r *pending) {
 	}
 }
 
+// owes reports whether the child has a request that nobody waits for any more.
+// pool.mu is held.
+func (c *child) owes() bool {
+	for _, r := range c.inflight {
+		if r.settled {
+			return true
+		}
+	}
+	return false
+}
+
 // drop forgets a request. pool.mu is held.
 func (c *child) drop(r *pending) {
 	delete(c.inflight, r.id)

@@ -95,30 +95,52 @@ func withdrawOne(t *testing.T, h *Host) {
 	}
 }
 
-// TestSilence: a request that one child has lost is given to another one while
-// there is time.
+// TestSilence: a request that children have lost is given to another one while
+// there is time, and those are not asked first again.
 func TestSilence(t *testing.T) {
-	h, log := startHost(t, HostConfig{}, processor("mute", ""), processor("server", "A"))
-	waitFor(t, "both children", func() bool { return status(h, 0).Ready && status(h, 1).Ready })
+	mute := processor("mute", "")
+	mute.Concurrent = 2
+	h, log := startHost(t, HostConfig{}, mute, mute, processor("server", "A"))
+	waitFor(t, "all children", func() bool { return status(h, 0).Ready && status(h, 1).Ready && status(h, 2).Ready })
 	q := question(doAnswer, "x")
-	q.NotAfter = time.Now().Add(2 * time.Second).Unix() // when to ask another; the test may take longer
-	for range 2 {
+	q.NotAfter = time.Now().Add(2 * time.Second).Unix() // when to ask others; the test may take longer
+	for range 3 {
 		got, err := h.ProveWindowPoSt(t.Context(), q)
 		if err != nil || string(got.Proofs[0]) != "A 1" {
 			t.Fatalf("got %v, %v", got, err)
 		}
 	}
 	log.wait(t, "another external processor is asked too")
-	if n := status(h, 0).InFlight; n != 1 {
-		t.Errorf("the silent child counts %d requests, want the one it still owes", n)
+	for i := range 2 {
+		if n := status(h, i).InFlight; n != 1 {
+			t.Errorf("silent child %d counts %d requests, want the one it still owes", i, n)
+		}
 	}
-	// An error of the second child does not end a request that the first has.
-	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second)
-	defer cancel()
-	q.MinerID = doFail
-	h.pools[StageWindowPoSt].children[0].proc.Concurrent = 2
-	if _, err := h.ProveWindowPoSt(ctx, q); err == nil {
-		t.Error("a request that nobody answers has an answer")
+}
+
+// TestSecondOpinion: an error does not end a request that another child has.
+func TestSecondOpinion(t *testing.T) {
+	p := &pool{stage: StageWindowPoSt}
+	for range 2 {
+		c := newChild(p, Processor{Concurrent: 1, Weight: 1}, &HostConfig{Log: slog.New(slog.DiscardHandler)})
+		c.status.Ready = true
+		p.children = append(p.children, c)
+	}
+	r := &pending{id: 7, result: make(chan result, 1)}
+	p.waiting = append(p.waiting, r)
+	p.dispatch()
+	p.askAnother(r, time.Second)
+	if len(r.children) != 2 {
+		t.Fatalf("%d children have the request", len(r.children))
+	}
+	first, second := r.children[0], r.children[1]
+	p.settle(second, 7, result{err: errors.New("out of memory")})
+	if len(r.result) != 0 {
+		t.Fatal("the error of the second child ended the request of the first")
+	}
+	p.settle(first, 7, result{answer: task.Answer{Faults: []uint64{3}}})
+	if got := <-r.result; got.err != nil || len(got.answer.Faults) != 1 {
+		t.Errorf("got %+v", got)
 	}
 }
 
@@ -286,7 +308,7 @@ func TestWeights(t *testing.T) {
 		c.status.Ready = true
 	}
 	for i := range 80 {
-		c := p.pick(nil)
+		c := p.pick(&pending{})
 		count[c.proc.Bin]++
 		if c.proc.Bin == "c" && i > 70 { // from now on it is full
 			c.inflight[1] = &pending{}

@@ -87,56 +87,61 @@ func halfTime(q task.Question) time.Duration {
 	return max(time.Second, time.Until(time.Unix(q.NotAfter, 0))/2)
 }
 
-// askAnother gives a request that one child has long been silent about to a
-// second one that is idle, unless other requests wait for it. The first answer
+// askAnother gives a request that has long been without an answer to one more
+// child that is idle, unless other requests wait for it. The first answer
 // counts.
 func (p *pool) askAnother(r *pending, silent time.Duration) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if r.settled || len(r.children) != 1 || len(p.waiting) > 0 {
+	if r.settled || len(r.children) == 0 || len(p.waiting) > 0 {
 		return
 	}
-	c := p.pick(r.children[0])
+	c := p.pick(r)
 	if c == nil {
 		return
 	}
-	c.log.Warn("another external processor is asked too", "request", r.id, "silent", r.children[0].proc.Name, "for", silent.Round(time.Second))
+	last := r.children[len(r.children)-1]
+	c.log.Warn("another external processor is asked too", "request", r.id, "silent", last.proc.Name, "for", silent.Round(time.Second))
 	c.give(r)
 }
 
 // dispatch gives waiting requests to free children. mu is held.
 func (p *pool) dispatch() {
 	for len(p.waiting) > 0 {
-		c := p.pick(nil)
+		r := p.waiting[0]
+		c := p.pick(r)
 		if c == nil {
 			return
 		}
-		r := p.waiting[0]
 		p.waiting = slices.Delete(p.waiting, 0, 1)
 		c.give(r)
 	}
 }
 
-// pick chooses the child for the next request: of those ready with room, in
-// the long run each as often as its weight (smooth weighted round-robin). It is
-// never the one named besides. mu is held.
-func (p *pool) pick(besides *child) *child {
-	var best *child
-	total := 0
-	for _, c := range p.children {
-		if c == besides || !c.status.Ready || len(c.inflight) >= c.proc.Concurrent {
-			continue
+// pick chooses the child for a request: of those ready with room that do not
+// have it already, in the long run each as often as its weight (smooth weighted
+// round-robin). One that still owes an answer that nobody waits for any more
+// may have lost it, and comes after the others. mu is held.
+func (p *pool) pick(r *pending) *child {
+	for _, owing := range []bool{false, true} {
+		var best *child
+		total := 0
+		for _, c := range p.children {
+			if !c.status.Ready || len(c.inflight) >= c.proc.Concurrent || slices.Contains(r.children, c) || c.owes() != owing {
+				continue
+			}
+			total += c.proc.Weight
+			c.credit += c.proc.Weight
+			if best == nil || c.credit > best.credit {
+				best = c
+			}
 		}
-		total += c.proc.Weight
-		c.credit += c.proc.Weight
-		if best == nil || c.credit > best.credit {
-			best = c
+		if best != nil {
+			best.credit -= total
+			return best
 		}
 	}
-	if best != nil {
-		best.credit -= total
-	}
-	return best
+	return nil
 }
 
 // withdraw gives a request up because nobody waits for its answer.

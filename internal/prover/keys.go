@@ -238,7 +238,7 @@ func (k *Keys) readParams(ctx context.Context, path string, s post.Setup) (*Prov
 	}
 	var key params.Memory
 	if err := params.Copy(&key, src, params.CopyConfig{Setup: s, Workers: k.cfg.Workers}); err != nil {
-		return nil, fmt.Errorf("proving key %s: %w", path, err)
+		return nil, fmt.Errorf("proving key %s: %w; fetch or make the file again", path, err)
 	}
 	if k.cfg.VerifyProduction {
 		if err := published.Params.Check(hasher.Digest()); err != nil {
