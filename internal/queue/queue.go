@@ -254,14 +254,17 @@ func (q *Queue) offer(ctx context.Context, slave string, t Task, a task.Answer) 
 	return true, nil
 }
 
-// better returns the answer that leaves out fewer sectors: a, or the one in
-// hand. Both are verified.
+// better returns a or the answer in hand, both verified: the one with a proof,
+// and of two such the one that leaves out fewer sectors.
 func better(a task.Answer, t Task) task.Answer {
 	var inHand task.Answer
-	if t.Out == nil || decode(t.Out, &inHand) != nil || len(inHand.Faults) >= len(a.Faults) {
+	if t.Out == nil || decode(t.Out, &inHand) != nil {
 		return a
 	}
-	return inHand
+	if c := cmp.Compare(len(inHand.Proofs), len(a.Proofs)); c > 0 || c == 0 && len(inHand.Faults) < len(a.Faults) {
+		return inHand
+	}
+	return a
 }
 
 // check refuses what cannot be a right answer.

@@ -2,9 +2,11 @@ package mysql
 
 import (
 	"context"
+	"database/sql"
 	"database/sql/driver"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 
 	"github.com/go-sql-driver/mysql"
@@ -72,6 +74,7 @@ func (db *DB) explain(err error) error {
 		return fmt.Errorf("database %s: %w; %s", db.name, err, setup[code(err)])
 	case errors.As(err, &me), errors.As(err, &ne),
 		errors.Is(err, mysql.ErrInvalidConn), errors.Is(err, driver.ErrBadConn),
+		errors.Is(err, sql.ErrConnDone), errors.Is(err, sql.ErrTxDone), errors.Is(err, io.EOF),
 		errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
 		return fmt.Errorf("%w: %s: %w", queue.ErrUnavailable, db.name, err)
 	}
