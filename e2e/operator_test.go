@@ -59,7 +59,7 @@ func newOperator(t *testing.T, chainFlags ...string) *operator {
 	o.makeParams()
 	work := filepath.Join(root, "chain")
 	o.chain = startProcess(t, "chain", root, o.env(), append([]string{filepath.Join(o.dist, "wdpost-devnet"), "chain",
-		"--workdir", work, "--winning-every", "10"}, chainFlags...)...)
+		"--workdir", work, "--winning-every", "10", "--first-open", "40"}, chainFlags...)...)
 	eventually(t, 2*time.Minute, "the chain listens", func() error {
 		b, err := os.ReadFile(filepath.Join(work, "access.json"))
 		if err != nil {

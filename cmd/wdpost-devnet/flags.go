@@ -17,29 +17,30 @@ import (
 func clusterFlags() []cli.Flag {
 	return []cli.Flag{
 		&cli.StringFlag{Name: "sector-size", Value: "2KiB", Usage: "`SIZE` of the sectors; above 8MiB they are faux (all zero) ones"},
-		&cli.IntFlag{Name: "sectors", Usage: "`N` sectors for each miner (default: one partition in every deadline)"},
+		&cli.IntFlag{Name: "sectors", HideDefault: true, Usage: "`N` sectors for each miner (default: one partition in every deadline)"},
 		&cli.IntFlag{Name: "miners", Value: 1, Usage: "`N` miners"},
-		&cli.IntFlag{Name: "spread", Usage: "put each miner's sectors into only `N` deadlines, several partitions each (default: by the actor's rules)"},
-		&cli.IntFlag{Name: "partition-sectors", Usage: "`N` sectors in a partition instead of the network's number"},
-		&cli.IntFlag{Name: "faulty", Usage: "`N` sectors of each miner start as faults and must be recovered"},
+		&cli.IntFlag{Name: "spread", HideDefault: true, Usage: "put each miner's sectors into only `N` deadlines, several partitions each (default: by the actor's rules)"},
+		&cli.IntFlag{Name: "partition-sectors", HideDefault: true, Usage: "`N` sectors in a partition instead of the network's number"},
+		&cli.IntFlag{Name: "faulty", HideDefault: true, Usage: "`N` sectors of each miner start as faults and must be recovered"},
 		&cli.StringFlag{Name: "workdir", Usage: "`DIR` for everything that is made (default: a new temporary directory)"},
 		&cli.IntFlag{Name: "window", Value: 30, Usage: "`N` epochs in a deadline's window"},
 		&cli.DurationFlag{Name: "epoch", Value: time.Second, Usage: "`LENGTH` of an epoch"},
 		&cli.Uint64Flag{Name: "period-deadlines", Value: 48, Usage: "`N` deadlines in a proving period"},
-		&cli.IntFlag{Name: "null-every", Usage: "about one epoch in `N` is a null round (default: none)"},
-		&cli.Int64Flag{Name: "reorg-every", Usage: "a reorganisation every `N` epochs (default: none)"},
-		&cli.Int64Flag{Name: "winning-every", Usage: "ask for a winning proof every `N` epochs (default: never)"},
+		&cli.IntFlag{Name: "null-every", HideDefault: true, Usage: "about one epoch in `N` is a null round (default: none)"},
+		&cli.Int64Flag{Name: "reorg-every", HideDefault: true, Usage: "a reorganisation every `N` epochs (default: none)"},
+		&cli.Int64Flag{Name: "first-open", HideDefault: true, Usage: "the first window with sectors opens in epoch `N` (default: as soon as can be; of the chain alone: three minutes later)"},
+		&cli.Int64Flag{Name: "winning-every", HideDefault: true, Usage: "ask for a winning proof every `N` epochs (default: never)"},
 	}
 }
 
 // runFlags describe the processes.
 func runFlags() []cli.Flag {
 	return []cli.Flag{
-		&cli.IntFlag{Name: "deadlines", Usage: "end after `N` deadlines with sectors: exit 0 if all were proven, 1 if not (default: run until interrupted)"},
-		&cli.IntFlag{Name: "slaves", Value: 2, Usage: "`N` slaves"},
-		&cli.StringFlag{Name: "mysql", Usage: "`URL` of the queue's database, mysql://user:password@host/name (default: an embedded file)"},
-		&cli.StringFlag{Name: "bin", Usage: "`DIR` of our programs (default: beside this one, or built from the source tree)"},
-		&cli.BoolFlag{Name: "lines", Usage: "tell events line by line even on a terminal"},
+		&cli.IntFlag{Name: "deadlines", Local: true, HideDefault: true, Usage: "end after `N` deadlines with sectors: exit 0 if all were proven, 1 if not (default: run until interrupted)"},
+		&cli.IntFlag{Name: "slaves", Local: true, Value: 2, Usage: "`N` slaves"},
+		&cli.StringFlag{Name: "mysql", Local: true, Usage: "`URL` of the queue's database, mysql://user:password@host/name (default: an embedded file)"},
+		&cli.StringFlag{Name: "bin", Local: true, Usage: "`DIR` of our programs (default: beside this one, or built from the source tree)"},
+		&cli.BoolFlag{Name: "lines", Local: true, Usage: "tell events line by line even on a terminal"},
 	}
 }
 
@@ -54,7 +55,7 @@ func config(cmd *cli.Command) (cluster.Config, error) {
 		PartitionSectors: cmd.Int("partition-sectors"), Faulty: cmd.Int("faulty"),
 		Slaves: cmd.Int("slaves"), MySQL: cmd.String("mysql"),
 		PeriodDeadlines: cmd.Uint64("period-deadlines"), Window: abi.ChainEpoch(cmd.Int("window")),
-		Epoch: cmd.Duration("epoch"), NullEvery: cmd.Int("null-every"),
+		Epoch: cmd.Duration("epoch"), FirstOpen: abi.ChainEpoch(cmd.Int64("first-open")), NullEvery: cmd.Int("null-every"),
 		ReorgEvery: abi.ChainEpoch(cmd.Int64("reorg-every")), WinningEvery: abi.ChainEpoch(cmd.Int64("winning-every")),
 		Log: logger(),
 	}, nil

@@ -6,7 +6,9 @@ import (
 	"fmt"
 	"os"
 	"sync"
+	"time"
 
+	"github.com/filecoin-project/go-state-types/abi"
 	"github.com/urfave/cli/v3"
 
 	"wdpost/internal/cluster"
@@ -54,11 +56,18 @@ func runCluster(ctx context.Context, cmd *cli.Command) error {
 	return errors.Join(err, verdict.Err(), c.Close())
 }
 
+// timeToConfigure passes before the first window of a chain alone opens, so
+// that whoever practises on it has configured the programs by then.
+const timeToConfigure = 3 * time.Minute
+
 // runChain runs the chain alone until it is interrupted.
 func runChain(ctx context.Context, cmd *cli.Command) error {
 	cfg, err := config(cmd)
 	if err != nil {
 		return err
+	}
+	if cfg.FirstOpen == 0 {
+		cfg.FirstOpen = abi.ChainEpoch(timeToConfigure / cfg.Epoch)
 	}
 	c, err := cluster.PrepareChain(ctx, cfg, cmd.String("params-dir"))
 	if err != nil {

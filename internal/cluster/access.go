@@ -45,7 +45,7 @@ func (c *Cluster) writeAccess() error {
 	}
 	// Written aside, so that whoever waits for the file reads it whole.
 	tmp := c.cfg.path("access.json.tmp")
-	if err := os.WriteFile(tmp, b, 0o600); err != nil {
+	if err := os.WriteFile(tmp, append(b, '\n'), 0o600); err != nil {
 		return err
 	}
 	return os.Rename(tmp, c.cfg.path("access.json"))

@@ -45,6 +45,7 @@ type Config struct {
 	PeriodDeadlines uint64         // deadlines in a proving period; 48
 	Window          abi.ChainEpoch // epochs in a deadline's window; 30
 	Epoch           time.Duration  // 1 second
+	FirstOpen       abi.ChainEpoch // the first window with sectors opens; 0: ten epochs after its challenge can be drawn
 	NullEvery       int            // one epoch in so many is a null round; 0: none
 	ReorgEvery      abi.ChainEpoch // a reorganisation every so many epochs; 0: none
 	WinningEvery    abi.ChainEpoch // a winning proof is asked for every so many epochs; 0: none
@@ -89,6 +90,13 @@ func (c Config) withDefaults() (Config, error) {
 		if n < 1 {
 			return c, errors.New("the numbers of miners, sectors, slaves, spread deadlines and faults cannot be negative")
 		}
+	}
+	// The programs start while the first epochs pass; the manager must be there
+	// when the confidence in the first challenge is reached.
+	if soonest := c.policy().ChallengeLookback + 10; c.FirstOpen == 0 {
+		c.FirstOpen = soonest
+	} else if c.FirstOpen < soonest {
+		return c, fmt.Errorf("the first window cannot open in epoch %d: its challenge must lie in the chain; the soonest is %d", c.FirstOpen, soonest)
 	}
 	if uint64(c.Spread) > c.PeriodDeadlines {
 		return c, fmt.Errorf("cannot spread sectors over %d deadlines: a period has %d", c.Spread, c.PeriodDeadlines)
@@ -140,13 +148,11 @@ func (c *Config) network(miners []devnet.Miner, verifier actor.Verifier) devnet.
 		Policy:        c.policy(),
 		Miners:        miners,
 		Verifier:      verifier,
-		// The programs start while the first epochs pass; the manager must be
-		// there ten epochs into the first challenge.
-		FirstOpen:    c.policy().ChallengeLookback + 10,
-		NullEvery:    c.NullEvery,
-		ReorgEvery:   c.ReorgEvery,
-		WinningEvery: c.WinningEvery,
-		Log:          c.Log.With("room", "devnet"),
+		FirstOpen:     c.FirstOpen,
+		NullEvery:     c.NullEvery,
+		ReorgEvery:    c.ReorgEvery,
+		WinningEvery:  c.WinningEvery,
+		Log:           c.Log.With("room", "devnet"),
 	}
 }
 
