@@ -180,6 +180,7 @@ func (e *Engine) snark(ctx context.Context, key *ProvingKey, job *job) ([]byte, 
 	}
 	job.log.Debug("proof made", "took", time.Since(start), "constraints", job.constraints())
 	if err := e.verifier.verify(ctx, job.statement(), proof); err != nil {
+		e.keys.Suspect(ctx, job.setup, key)
 		return nil, fmt.Errorf("%w: %w; check the files of %s", ErrSelfCheck, err, key.Path)
 	}
 	return proof, nil

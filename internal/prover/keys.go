@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"time"
 
@@ -33,6 +34,7 @@ type keySlot struct {
 	turn      chan struct{} // holds one token when nobody is at work
 	proving   *ProvingKey
 	verifying *groth16.VerifyingKey
+	suspect   []*ProvingKey // raw caches that a wrong proof was made with
 }
 
 // ProvingKey is a loaded proving key.
@@ -56,8 +58,10 @@ func (k *Keys) Close() error {
 	defer k.mu.Unlock()
 	var errs []error
 	for _, slot := range k.slots {
-		if slot.proving != nil && slot.proving.raw != nil {
-			errs = append(errs, slot.proving.raw.Close())
+		for _, key := range append(slot.suspect, slot.proving) {
+			if key != nil && key.raw != nil {
+				errs = append(errs, key.raw.Close())
+			}
 		}
 	}
 	k.slots = make(map[post.Setup]*keySlot)
@@ -74,11 +78,38 @@ func (k *Keys) Proving(ctx context.Context, s post.Setup) (*ProvingKey, error) {
 	}
 	defer release()
 	if slot.proving == nil {
-		if slot.proving, err = k.loadProving(ctx, s); err != nil {
+		if slot.proving, err = k.loadProving(ctx, s, slot.suspect); err != nil {
 			return nil, err
 		}
 	}
 	return slot.proving, nil
+}
+
+// Suspect tells that a proof made with the key was wrong. A raw cache may be
+// damaged where no check looks: the next key comes from another file, if there
+// is one.
+func (k *Keys) Suspect(ctx context.Context, s post.Setup, key *ProvingKey) {
+	if key.raw == nil {
+		return
+	}
+	slot, release, err := k.enter(ctx, s)
+	if err != nil {
+		return // nobody proves any more
+	}
+	defer release()
+	if slot.proving != key {
+		return
+	}
+	slot.suspect = append(slot.suspect, key) // still mapped: others may be proving with it
+	other, err := k.loadProving(ctx, s, slot.suspect)
+	if err != nil {
+		slot.suspect = slot.suspect[:len(slot.suspect)-1]
+		k.cfg.Log.Error("a proof made with a raw cache is wrong, and there is no other key", "path", key.Path, "err", err)
+		return
+	}
+	slot.proving = other
+	k.cfg.Log.Error("a proof made with a raw cache is wrong; another key is used from now on", "suspect", key.Path, "used", other.Path,
+		"remedy", "remove the file and make it again with gen_cache_and_param_blst")
 }
 
 // Verifying returns the verifying key of a circuit: from the .vk file, else
@@ -119,7 +150,7 @@ func (k *Keys) enter(ctx context.Context, s post.Setup) (slot *keySlot, release 
 	}
 }
 
-func (k *Keys) loadProving(ctx context.Context, s post.Setup) (*ProvingKey, error) {
+func (k *Keys) loadProving(ctx context.Context, s post.Setup, suspect []*ProvingKey) (*ProvingKey, error) {
 	start := time.Now()
 	log := k.cfg.Log.With("circuit", describe(s))
 	missing := &MissingKeyError{Setup: s, Dir: k.cfg.ParamsDir}
@@ -127,6 +158,9 @@ func (k *Keys) loadProving(ctx context.Context, s post.Setup) (*ProvingKey, erro
 		path := filepath.Join(dir, params.CacheID(s)+params.RawExt)
 		if !exists(path) {
 			missing.Paths = append(missing.Paths, path)
+			continue
+		}
+		if slices.ContainsFunc(suspect, func(key *ProvingKey) bool { return key.Path == path }) {
 			continue
 		}
 		raw, err := k.openRaw(path, s)

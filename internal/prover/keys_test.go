@@ -206,6 +206,31 @@ func TestProvingKeySources(t *testing.T) {
 	}
 }
 
+// TestSuspect: after a wrong proof a raw cache gives way to another file, and
+// stays in use where there is none.
+func TestSuspect(t *testing.T) {
+	for _, alone := range []bool{true, false} {
+		d := newKeyDir(t)
+		d.write(params.RawExt, fakeKey(tiny, 1))
+		want := d.path(params.RawExt)
+		if !alone {
+			d.write(params.ParamsExt, fakeKey(tiny, 1))
+			want = d.path(params.ParamsExt)
+		}
+		keys := d.keys(nil)
+		first, err := keys.Proving(t.Context(), tiny)
+		if err != nil || first.Path != d.path(params.RawExt) {
+			t.Fatalf("got %+v, %v", first, err)
+		}
+		keys.Suspect(t.Context(), tiny, first)
+		keys.Suspect(t.Context(), tiny, first) // by another proof
+		next, err := keys.Proving(t.Context(), tiny)
+		if err != nil || next.Path != want {
+			t.Errorf("alone %v: got %+v, %v", alone, next, err)
+		}
+	}
+}
+
 func TestProvingKeyLimits(t *testing.T) {
 	d := newKeyDir(t)
 	d.write(params.ParamsExt, fakeKey(tiny, 1))

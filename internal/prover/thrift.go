@@ -9,7 +9,7 @@ import (
 // holds a few very large slices without pointers, so that collecting often
 // costs next to nothing, while the usual target of 100 would let garbage take
 // as much memory again as the proof itself.
-const thriftyPercent = 10
+const thriftyPercent = 5
 
 // thrift counts the proofs under way in this process and keeps the collector's
 // target from before the first of them: the setting is the process's own.
