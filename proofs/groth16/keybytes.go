@@ -71,9 +71,12 @@ func (vk *VerifyingKey) UnmarshalBinary(b []byte) error {
 	vk.IC = make([]bls.G1Affine, n)
 	for i := range vk.IC {
 		at := vkHead + g1Size*i
-		if err := parseG1(&vk.IC[i], b[at:at+g1Size]); err != nil {
+		if err := decodeG1(&vk.IC[i], b[at:at+g1Size]); err != nil {
 			return fmt.Errorf("%w: ic %d: %w", ErrMalformedKey, i, err)
 		}
+	}
+	if !inSubgroup(vk.IC) {
+		return fmt.Errorf("%w: ic: point not in the subgroup", ErrMalformedKey)
 	}
 	return nil
 }

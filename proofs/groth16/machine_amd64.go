@@ -44,3 +44,11 @@ func newFixedG2(p pool, base bls.G2Affine, n uint64) (multiplier[bls.G2Affine], 
 	}
 	return newFixedBase[bls.G2Affine](p, base, n, newScalarG2)
 }
+
+// scatterG1 is scatter over the fastest adder of this machine.
+func scatterG1(points []bls.G1Affine) []bls.G1Affine {
+	if ifma.Supported() {
+		return scatter(points, vectorG1)
+	}
+	return scatter(points, newScalarG1)
+}

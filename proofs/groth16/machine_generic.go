@@ -23,3 +23,6 @@ func newFixedG1(p pool, base bls.G1Affine, n uint64) (multiplier[bls.G1Affine], 
 func newFixedG2(p pool, base bls.G2Affine, n uint64) (multiplier[bls.G2Affine], error) {
 	return newFixedBase[bls.G2Affine](p, base, n, newScalarG2)
 }
+
+// scatterG1 is scatter over the adder of this machine.
+func scatterG1(points []bls.G1Affine) []bls.G1Affine { return scatter(points, newScalarG1) }

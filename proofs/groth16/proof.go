@@ -1,6 +1,7 @@
 package groth16
 
 import (
+	"errors"
 	"fmt"
 
 	bls "github.com/consensys/gnark-crypto/ecc/bls12-381"
@@ -83,6 +84,27 @@ func parseG2(p *bls.G2Affine, b []byte) error {
 	return checkPoint(n, len(b), p.IsInfinity(), err)
 }
 
+// decodeG1 reads an uncompressed point, which must be finite and on the curve
+// but may be outside the subgroup.
+func decodeG1(p *bls.G1Affine, b []byte) error {
+	if flags := b[0] & 0xe0; flags != 0 { // compressed, identity, sign
+		return fmt.Errorf("flags %#x of an uncompressed point", flags)
+	}
+	if err := p.X.SetBytesCanonical(b[:g1Size/2]); err != nil {
+		return err
+	}
+	if err := p.Y.SetBytesCanonical(b[g1Size/2:]); err != nil {
+		return err
+	}
+	switch {
+	case p.IsInfinity(): // gnark-crypto's (0, 0), which it counts as on the curve
+		return errors.New("point is the identity")
+	case !p.IsOnCurve():
+		return errors.New("point is not on the curve")
+	}
+	return nil
+}
+
 // checkPoint judges what SetBytes returned.
 func checkPoint(read, length int, infinity bool, err error) error {
 	switch {
@@ -91,7 +113,7 @@ func checkPoint(read, length int, infinity bool, err error) error {
 	case read != length:
 		return fmt.Errorf("point encoded in %d bytes, want %d", read, length)
 	case infinity:
-		return fmt.Errorf("point is the identity")
+		return errors.New("point is the identity")
 	}
 	return nil
 }

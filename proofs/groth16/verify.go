@@ -7,7 +7,6 @@ import (
 	"io"
 	"math/big"
 
-	"github.com/consensys/gnark-crypto/ecc"
 	bls "github.com/consensys/gnark-crypto/ecc/bls12-381"
 	"github.com/consensys/gnark-crypto/ecc/bls12-381/fr"
 )
@@ -110,8 +109,6 @@ func batchWeights(n int, random io.Reader) ([]fr.Element, error) {
 func (v *Verifier) check(proofs []*Proof, inputs [][]fr.Element, z []fr.Element) (bool, error) {
 	g1 := make([]bls.G1Affine, 0, len(proofs)+2)
 	g2 := make([]bls.G2Affine, 0, len(proofs)+2)
-	config := ecc.MultiExpConfig{NbTasks: v.workers}
-
 	cs := make([]bls.G1Affine, len(proofs))
 	for j, p := range proofs {
 		a := p.A
@@ -123,12 +120,16 @@ func (v *Verifier) check(proofs []*Proof, inputs [][]fr.Element, z []fr.Element)
 	}
 
 	var acc, c bls.G1Affine
-	if _, err := acc.MultiExp(v.ic, weightedInputs(inputs, z), config); err != nil {
+	ic, err := v.sum(v.ic, v.weightedInputs(inputs, z))
+	if err != nil {
 		return false, err
 	}
-	if _, err := c.MultiExp(cs, z, config); err != nil {
+	acc.FromJacobian(&ic)
+	weighted, err := v.sum(cs, z)
+	if err != nil {
 		return false, err
 	}
+	c.FromJacobian(&weighted)
 	g1, g2 = append(g1, acc, c), append(g2, v.gamma, v.delta)
 
 	left, err := bls.Pair(g1, g2)
@@ -146,15 +147,38 @@ func (v *Verifier) check(proofs []*Proof, inputs [][]fr.Element, z []fr.Element)
 	return left.Equal(&right), nil
 }
 
-// weightedInputs returns Σ_j z_j·x_{j,i} for ONE and all inputs.
-func weightedInputs(inputs [][]fr.Element, z []fr.Element) []fr.Element {
-	sum := make([]fr.Element, 1+len(inputs[0]))
-	var t fr.Element
-	for j, in := range inputs {
-		sum[0].Add(&sum[0], &z[j])
-		for i := range in {
-			sum[1+i].Add(&sum[1+i], t.Mul(&z[j], &in[i]))
-		}
+// sum is a multi-scalar multiplication.
+func (v *Verifier) sum(points []bls.G1Affine, scalars []fr.Element) (bls.G1Jac, error) {
+	sum := newSumG1(newPool(v.workers, nil), uint64(len(points)), verifyBuckets)
+	if err := sum.add(points, scalars); err != nil {
+		return bls.G1Jac{}, err
 	}
+	return sum.sum()
+}
+
+// verifyBuckets bounds the memory of a verification to 16 MiB.
+const verifyBuckets = 1 << 17
+
+// weightedInputs returns Σ_j z_j·x_{j,i} for ONE and all inputs.
+func (v *Verifier) weightedInputs(inputs [][]fr.Element, z []fr.Element) []fr.Element {
+	sum := make(fr.Vector, 1+len(inputs[0]))
+	if len(inputs) == 1 { // its weight is one
+		sum[0].SetOne()
+		copy(sum[1:], inputs[0])
+		return sum
+	}
+	for j := range z {
+		sum[0].Add(&sum[0], &z[j])
+	}
+	// Pieces write to places of their own; nothing can fail.
+	_ = newPool(v.workers, nil).spans(len(inputs[0]), rowPiece, func(from, to int) error {
+		scaled := make(fr.Vector, to-from)
+		part := sum[1+from : 1+to]
+		for j, in := range inputs {
+			scaled.ScalarMul(in[from:to], &z[j])
+			part.Add(part, scaled)
+		}
+		return nil
+	})
 	return sum
 }
