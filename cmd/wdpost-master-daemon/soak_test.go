@@ -363,7 +363,11 @@ func (s *soak) one(ctx context.Context, q task.Question) {
 
 // torment hurts something every few seconds until ctx ends.
 func (s *soak) torment(ctx context.Context) {
+	var deck []int // every torment comes once before any comes again
 	for {
+		if len(deck) == 0 {
+			deck = rand.Perm(6)
+		}
 		select {
 		case <-ctx.Done():
 			return
@@ -374,7 +378,9 @@ func (s *soak) torment(ctx context.Context) {
 		masters := s.masterPIDs()
 		pause := time.Duration(2+rand.IntN(15)) * time.Second
 		what := ""
-		switch rand.IntN(6) {
+		next := deck[0]
+		deck = deck[1:]
+		switch next {
 		case 0:
 			what = "slave killed"
 			v.signal(syscall.SIGKILL)
