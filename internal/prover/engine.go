@@ -51,6 +51,7 @@ type Engine struct {
 	admission *Admission
 	verifier  *Verifier
 	reads     chan struct{} // one token for each sector being read
+	running   runs
 }
 
 // New prepares an engine; it loads no keys yet, see WarmUp.
@@ -142,6 +143,9 @@ func (e *Engine) prove(ctx context.Context, kind post.Kind, q task.Question) (ta
 	if err != nil {
 		return task.Answer{}, err
 	}
+	meter, end := e.running.begin(q.ID())
+	defer end()
+	job.meter = meter
 	key, err := e.key(ctx, job.setup)
 	if err != nil {
 		return task.Answer{}, e.verdict(ctx, job, err)
@@ -165,20 +169,23 @@ func (e *Engine) prove(ctx context.Context, kind post.Kind, q task.Question) (ta
 
 // snark proves and verifies what was read.
 func (e *Engine) snark(ctx context.Context, key *ProvingKey, job *job) ([]byte, error) {
+	job.meter.enter(StageWaiting, 0)
 	leave, err := e.admission.Enter(ctx, job.setup)
 	if err != nil {
 		return nil, err
 	}
 	defer leave()
 	defer SaveMemory()()
+	job.meter.enter(StageProving, 0)
 	start := time.Now()
 	proof, err := e.system.Prove(key.ProvingKey, job.task(), proofs.ProveConfig{
-		Workers: runtime.GOMAXPROCS(0), Done: ctx.Done(),
+		Workers: runtime.GOMAXPROCS(0), Done: ctx.Done(), Progress: job.meter.set,
 	})
 	if err != nil {
 		return nil, err
 	}
 	job.log.Debug("proof made", "took", time.Since(start), "constraints", job.constraints())
+	job.meter.enter(StageVerify, 0)
 	if err := e.verifier.verify(ctx, job.statement(), proof); err != nil {
 		e.keys.Suspect(ctx, job.setup, key)
 		return nil, fmt.Errorf("%w: %w; check the files of %s", ErrSelfCheck, err, key.Path)
@@ -231,7 +238,7 @@ func (e *Engine) newJob(kind post.Kind, q task.Question) (*job, error) {
 	})
 	j := &job{
 		engine: e, miner: q.MinerID, typ: typ, setup: setupFor(typ, e.cfg.PartitionSectors),
-		seed: q.Seed, replicas: replicas, skip: q.AllowSkip,
+		seed: q.Seed, replicas: replicas, skip: q.AllowSkip, meter: new(meter),
 		log: e.cfg.Log.With("miner", q.MinerID, "task", q.ID(), "type", typ.String()),
 	}
 	if q.Deadline != nil {

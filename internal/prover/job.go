@@ -33,6 +33,7 @@ type job struct {
 	seed     task.Hash32
 	replicas []task.Replica // ascending
 	skip     bool           // Question.AllowSkip
+	meter    *meter
 
 	// After read:
 	sectors []task.Replica // those that can be proven, ascending
@@ -78,6 +79,7 @@ func (j *job) read(ctx context.Context) error {
 				wanted = append(wanted, i)
 			}
 		}
+		j.meter.enter(StageReading, len(wanted))
 		outcomes, err := j.readSectors(ctx, statement, remaining, wanted)
 		if err != nil {
 			return err
@@ -142,6 +144,7 @@ func (j *job) readSectors(ctx context.Context, s *post.Statement, replicas []tas
 				return nil, context.Cause(ctx) // not the sector's fault
 			}
 			outcomes[o.k] = o
+			j.meter.step()
 		case <-ctx.Done():
 			return nil, context.Cause(ctx)
 		}

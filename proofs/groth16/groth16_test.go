@@ -3,6 +3,7 @@ package groth16_test
 import (
 	"bytes"
 	"errors"
+	"sync/atomic"
 	"testing"
 
 	bls "github.com/consensys/gnark-crypto/ecc/bls12-381"
@@ -103,6 +104,54 @@ func TestCanceledMidway(t *testing.T) {
 		}})
 		if !errors.Is(err, groth16.ErrCanceled) {
 			t.Errorf("canceled at call %d: %v, want ErrCanceled", calls, err)
+		}
+	}
+}
+
+// cancelingWitness closes done at a call and counts those that follow.
+type cancelingWitness struct {
+	toyWitness
+	at    int64
+	calls *atomic.Int64
+	done  chan struct{}
+}
+
+func (w cancelingWitness) count() {
+	if w.calls.Add(1) == w.at {
+		close(w.done)
+	}
+}
+
+func (w cancelingWitness) Rows(block int, a, b, c []fr.Element) error {
+	w.count()
+	return w.toyWitness.Rows(block, a, b, c)
+}
+
+func (w cancelingWitness) Witness(block int, inputs, aux []fr.Element) error {
+	w.count()
+	return w.toyWitness.Witness(block, inputs, aux)
+}
+
+// TestCanceledWitness: wherever a proof is canceled, each worker finishes the
+// block it has and takes no other.
+func TestCanceledWitness(t *testing.T) {
+	const blocks, workers = 50, 3
+	pk := toyKeys(t, blocks)
+	for at := int64(1); ; at += 17 {
+		w := cancelingWitness{toyWitness{secrets: make([]uint64, 2*blocks)}, at, new(atomic.Int64), make(chan struct{})}
+		_, err := groth16.Prove(pk, toy{blocks}, w, groth16.ProveConfig{Workers: workers, Done: w.done})
+		if w.calls.Load() < at {
+			if err != nil || at < 4*blocks {
+				t.Errorf("%d calls of the witness, %v", w.calls.Load(), err)
+			}
+			return
+		}
+		if !errors.Is(err, groth16.ErrCanceled) {
+			t.Errorf("canceled at call %d: %v, want ErrCanceled", at, err)
+		}
+		// A worker finishes its block, which asks for rows and then for inputs.
+		if more := w.calls.Load() - at; more > 2*workers {
+			t.Errorf("canceled at call %d, %d more followed", at, more)
 		}
 	}
 }

@@ -24,7 +24,7 @@ type Blinding struct {
 type ProveConfig struct {
 	Workers  int                      // goroutines; fewer than one count as one
 	Done     <-chan struct{}          // when closed, proving ends with ErrCanceled
-	Progress func(done, total uint64) // scalar multiplications, called from one goroutine; may be nil
+	Progress func(done, total uint64) // rows and scalar multiplications, called from one goroutine; may be nil
 	Blinding Blinding
 }
 
@@ -72,7 +72,7 @@ const rowPiece = 1 << 14
 
 func (p *prover) run() (*Proof, error) {
 	counts := p.layout.counts()
-	p.total = counts.H + counts.L + counts.A + counts.B
+	p.total = uint64(p.layout.domain()) + counts.H + counts.L + counts.A + counts.B
 	if !p.blinding.R.IsZero() {
 		p.total += counts.B
 	}
@@ -154,7 +154,8 @@ func addMultiple(sum *bls.G1Jac, p bls.G1Jac, k fr.Element) {
 	sum.AddAssign(&p)
 }
 
-// advance counts scalar multiplications and reports.
+// advance counts rows and scalar multiplications, of which each takes about as
+// long, and reports.
 func (p *prover) advance(n int) {
 	p.done += uint64(n)
 	if p.progress != nil {

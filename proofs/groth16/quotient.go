@@ -30,6 +30,7 @@ func (p *prover) quotient() (h, inputs []fr.Element, err error) {
 		if err := t.toCoset(p.pool, v); err != nil {
 			return nil, nil, err
 		}
+		p.advance(m / 3) // four of six transforms
 	}
 	if err := p.pool.spans(m, rowPiece, func(from, to int) error {
 		va := fr.Vector(a[from:to])
@@ -62,6 +63,7 @@ func (p *prover) quotient() (h, inputs []fr.Element, err error) {
 	if err := t.permute(p.pool, a); err != nil {
 		return nil, nil, err
 	}
+	p.advance(m - 2*(m/3))
 	return a[:m-1], inputs, nil
 }
 

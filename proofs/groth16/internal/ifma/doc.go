@@ -10,4 +10,4 @@
 // The assembly is written by gen/main.go.
 package ifma
 
-//go:generate go run gen/main.go
+//go:generate go run gen/main.go gen/batch.go
