@@ -4,6 +4,9 @@ GO          ?= go
 STATICCHECK ?= honnef.co/go/tools/cmd/staticcheck@v0.8.2
 # Where full-partition works: key, sectors, record and log.
 FULL_DIR    ?= full-partition
+# What fuzz runs, and for how long each.
+FUZZ        ?= .
+FUZZTIME    ?= 60s
 export CGO_ENABLED = 0
 
 .PHONY: help
@@ -21,6 +24,15 @@ test: ## the default tests
 .PHONY: purego
 purego: ## the proof system without assembly
 	$(GO) test -tags purego ./proofs/...
+
+.PHONY: fuzz
+fuzz: ## every decoder against made-up input, 60 s each (FUZZTIME=10s for less, FUZZ=proofs for one folder)
+	@failed=; for file in $$(grep -rl --include='*_test.go' '^func Fuzz' $(FUZZ)); do \
+	  for name in $$(sed -n 's/^func \(Fuzz[A-Za-z0-9_]*\)(.*/\1/p' $$file); do \
+	    echo "== $$file $$name"; \
+	    $(GO) test -run '^$$' -fuzz "^$$name\$$" -fuzztime $(FUZZTIME) ./$$(dirname $$file) || failed="$$failed $$name"; \
+	  done; \
+	done; test -z "$$failed" || { echo "failed:$$failed"; exit 1; }
 
 .PHONY: race
 race: ## the concurrent rooms under the race detector (needs a C compiler)
