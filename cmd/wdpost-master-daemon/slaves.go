@@ -34,6 +34,13 @@ func (a *app) slavesCommand() *cli.Command {
 						if err := db.DrainSlave(ctx, slave, on); err != nil {
 							return err
 						}
+						gets := "gets tasks again"
+						if on {
+							gets = "gets no more tasks"
+						}
+						if _, err := fmt.Fprintf(a.stdout, "slave %s %s\n", slave, gets); err != nil {
+							return err
+						}
 					}
 					return nil
 				})

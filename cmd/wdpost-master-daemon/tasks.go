@@ -92,14 +92,22 @@ func (a *app) tasksCommand() *cli.Command {
 		if err != nil {
 			return err
 		}
-		return db.Retry(ctx, at, id)
+		if err := db.Retry(ctx, at, id); err != nil {
+			return err
+		}
+		_, err = fmt.Fprintf(a.stdout, "task %s is ready again\n", id)
+		return err
 	})
 	cancel := one("cancel", "give tasks up; their slaves stop at the next heartbeat", func(ctx context.Context, db store, id string) error {
 		at, err := now(ctx, db)
 		if err != nil {
 			return err
 		}
-		return db.Cancel(ctx, at, id, task.KindCancelled, "cancelled by an operator")
+		if err := db.Cancel(ctx, at, id, task.KindCancelled, "cancelled by an operator"); err != nil {
+			return err
+		}
+		_, err = fmt.Fprintf(a.stdout, "task %s is cancelled\n", id)
+		return err
 	})
 	return &cli.Command{
 		Name:  "tasks",

@@ -119,7 +119,11 @@ func (m *Master) check(c *checker) {
 	if t := m.Server.TLS; t != nil {
 		c.require(t.Cert != "" && t.Key != "", "server.tls", "needs both cert and key")
 	}
-	if m.Server.Token == "" && m.Server.TLS == nil && isPublic(m.Server.Listen) {
+	switch {
+	case m.Server.TLS != nil || !isPublic(m.Server.Listen):
+	case m.Server.Token != "":
+		c.warn("server.listen", "%s is reachable from other machines without TLS: token and tasks travel in plain text; set [server.tls] unless the network is your own", m.Server.Listen)
+	default:
 		c.warn("server.listen", "%s is reachable from other machines without token or TLS: anyone who can connect can take tasks; set [server] token or [server.tls]", m.Server.Listen)
 	}
 

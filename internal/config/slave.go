@@ -19,7 +19,7 @@ type SlaveMaster struct {
 	// share one database. Required.
 	ServerAddr Strings `toml:"server_addr"`
 	// ReconnectInterval is the wait before a lost connection is tried again; it
-	// grows with repeated failure, up to ten times this. Default 3s.
+	// grows with repeated failure, up to twice this. Default 3s.
 	ReconnectInterval Duration `toml:"reconnect_interval"`
 	// HeartbeatInterval is the time between two signs of life of a running
 	// task; the master's heartbeat_timeout must be at least three times this.

@@ -44,7 +44,7 @@ type ClientConfig struct {
 	Concurrent int
 
 	// ReconnectInterval is the wait before a lost connection is tried again; it
-	// grows with repeated failure, up to ten times this. Default 3 s.
+	// grows with repeated failure, up to twice this. Default 3 s.
 	ReconnectInterval time.Duration
 	// CallTimeout bounds every call but the wait of Claim. Default 15 s.
 	CallTimeout time.Duration
@@ -87,7 +87,7 @@ func NewClient(cfg ClientConfig) (*Client, error) {
 		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(maxQuestion)),
 		grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: 10 * time.Second, Timeout: 5 * time.Second, PermitWithoutStream: true}),
 		grpc.WithConnectParams(grpc.ConnectParams{
-			Backoff:           backoff.Config{BaseDelay: cfg.ReconnectInterval, Multiplier: 1.6, Jitter: 0.2, MaxDelay: 10 * cfg.ReconnectInterval},
+			Backoff:           backoff.Config{BaseDelay: cfg.ReconnectInterval, Multiplier: 1.6, Jitter: 0.2, MaxDelay: 2 * cfg.ReconnectInterval},
 			MinConnectTimeout: 5 * time.Second,
 		}))
 	if err != nil {

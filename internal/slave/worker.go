@@ -62,7 +62,7 @@ type Config struct {
 	Concurrent        int           // tasks at once; default 1
 	HeartbeatInterval time.Duration // default 5 s
 	PullInterval      time.Duration // between claims that the master does not hold open; default 5 s
-	ReconnectInterval time.Duration // first wait after a failed call, growing to ten times; default 3 s
+	ReconnectInterval time.Duration // first wait after a failed call, growing to twice that; default 3 s
 	LongPoll          time.Duration // how long a claim asks the master to wait; default 20 s
 }
 
@@ -215,7 +215,7 @@ func (w *Worker) claim(soft context.Context) (a task.Assignment, ok bool) {
 
 // backoff is the wait before try n (from 1) of a call to the master.
 func (w *Worker) backoff(n int) time.Duration {
-	return min(w.cfg.ReconnectInterval<<min(n-1, 10), 10*w.cfg.ReconnectInterval)
+	return w.cfg.ReconnectInterval * time.Duration(min(n, 2))
 }
 
 // runHeartbeats tells the master what is here until ctx ends.

@@ -39,7 +39,7 @@ type Config struct {
 	Address        string // host:port, or the path of a socket
 	Database       string
 	TLS            TLSMode       // default TLSPreferred
-	MinConnections int           // opened at the start; default 3
+	MinConnections int           // opened by Migrate and kept idle; default 3
 	MaxConnections int           // default 20
 	IdleTimeout    time.Duration // an idle connection older than this is closed; default 10 min
 }
@@ -53,6 +53,7 @@ type DB struct {
 	pool *sql.DB
 	name string // user@address/database, for messages
 	plan migrate.Plan
+	min  int // connections that Migrate opens
 	// skipLocked says whether the server knows SKIP LOCKED; it is asked for on
 	// the first connection, since the server may be away when we start.
 	skipLocked atomic.Pointer[bool]
@@ -69,24 +70,21 @@ func Open(ctx context.Context, cfg Config, log *slog.Logger) (*DB, error) {
 	if _, err := db.Migrate(ctx); err != nil {
 		return nil, errors.Join(err, db.Close())
 	}
-	if err := db.warmUp(ctx, defaultTo(cfg.MinConnections, 3)); err != nil {
-		return nil, errors.Join(err, db.Close())
-	}
 	return db, nil
 }
 
-// warmUp opens n connections and leaves them idle in the pool.
-func (db *DB) warmUp(ctx context.Context, n int) error {
+// warmUp opens the least number of connections and leaves them idle in the pool.
+func (db *DB) warmUp(ctx context.Context) error {
 	var open []*sql.Conn
 	defer func() {
 		for _, c := range open {
 			_ = c.Close() // back to the pool
 		}
 	}()
-	for range min(n, db.pool.Stats().MaxOpenConnections) {
+	for range min(db.min, db.pool.Stats().MaxOpenConnections) {
 		c, err := db.pool.Conn(ctx)
 		if err != nil {
-			return db.explain(err)
+			return err
 		}
 		open = append(open, c)
 	}
@@ -112,7 +110,7 @@ func OpenUnmigrated(cfg Config, log *slog.Logger) (*DB, error) {
 		return nil, errors.Join(err, pool.Close())
 	}
 	db := &DB{
-		pool: pool, name: fmt.Sprintf("%s@%s/%s", dsn.User, dsn.Addr, dsn.DBName),
+		pool: pool, min: defaultTo(cfg.MinConnections, 3), name: fmt.Sprintf("%s@%s/%s", dsn.User, dsn.Addr, dsn.DBName),
 		plan: migrate.Plan{Dialect: goose.DialectMySQL, DB: pool, Files: files, Log: log},
 	}
 	db.Store = sqlstore.Store{Run: db, Dialect: sqlstore.Dialect{
@@ -135,7 +133,8 @@ func defaultTo[T int | time.Duration](v, d T) T {
 // migrateLock serialises the migrations of masters that start together.
 const migrateLock = "wdpost-migrate"
 
-// Migrate brings the database to the version this program needs.
+// Migrate brings the database to the version this program needs and opens the
+// least number of connections.
 func (db *DB) Migrate(ctx context.Context) (version int64, err error) {
 	conn, err := db.pool.Conn(ctx)
 	if err != nil {
@@ -148,7 +147,9 @@ func (db *DB) Migrate(ctx context.Context) (version int64, err error) {
 	if err := conn.QueryRowContext(ctx, `SELECT GET_LOCK(?, 60)`, migrateLock).Scan(&got); err == nil && got.Int64 == 1 {
 		defer conn.ExecContext(context.WithoutCancel(ctx), `DO RELEASE_LOCK(?)`, migrateLock)
 	}
-	version, err = db.plan.Up(ctx)
+	if version, err = db.plan.Up(ctx); err == nil {
+		err = db.warmUp(ctx)
+	}
 	return version, db.explain(err)
 }
 
