@@ -6,6 +6,7 @@ import (
 
 	"github.com/consensys/gnark-crypto/ecc/bls12-381/fr"
 	"github.com/consensys/gnark-crypto/ecc/bls12-381/fr/fft"
+	"github.com/consensys/gnark-crypto/utils"
 )
 
 // A transform of m points is cut into column levels and leaves. A level views a
@@ -110,7 +111,7 @@ func (t *transform) leafShift(g fr.Element) []fr.Element {
 	for i := range out {
 		out[i].Mul(&out[i], &t.scale)
 	}
-	fft.BitReverse(out)
+	utils.BitReverse(out)
 	return out
 }
 

@@ -6,6 +6,7 @@ import (
 
 	"github.com/consensys/gnark-crypto/ecc/bls12-381/fr"
 	"github.com/consensys/gnark-crypto/ecc/bls12-381/fr/fft"
+	"github.com/consensys/gnark-crypto/utils"
 )
 
 // TestTransform compares with gnark-crypto's FFT, for cuts with no, one and
@@ -43,7 +44,7 @@ func TestTransform(t *testing.T) {
 		if err := plan.permute(p, got); err != nil {
 			t.Fatal(err)
 		}
-		fft.BitReverse(want)
+		utils.BitReverse(want)
 		check("permute", got, want)
 
 		got, want = slices.Clone(values), slices.Clone(values)

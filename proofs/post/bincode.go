@@ -17,15 +17,9 @@ const (
 	footerSize = 2 * merkle.NodeSize
 )
 
-// Enum tags of an inclusion proof by the number of layers above the base.
-const (
-	tagSingle = iota // 8-0-0
-	tagSub           // 8-s-0
-	tagTop           // 8-s-t
-)
-
 // layers returns the arities of a path's elements, one list for each PATH of
-// the encoding: base, sub, top.
+// the encoding: base, sub, top. The enum tag of an inclusion proof is the number
+// of layers above the base: 0 for 8-0-0, 1 for 8-s-0, 2 for 8-s-t.
 func layers(s merkle.Shape) [][]int {
 	levels := s.Levels()
 	out := [][]int{levels[:s.Height]}

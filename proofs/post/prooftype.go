@@ -41,10 +41,12 @@ const (
 // Both blocks of numbers have three rows (winning, window V1, window V1_1) of
 // sizesPerBlock sizes each, in ascending order.
 const (
-	privateBlock  ProofType = 1000
-	sizesPerBlock           = 5
-	rowsPerBlock            = 3
+	sizesPerBlock = 5
+	rowsPerBlock  = 3
 )
+
+// privateBlock is the first of the private numbers.
+const privateBlock ProofType = 1000
 
 // Row numbers inside a block.
 const (

@@ -15,7 +15,7 @@ func Supported() bool {
 	return cpu.X86.HasAVX512F && cpu.X86.HasAVX512DQ && cpu.X86.HasAVX512VL && cpu.X86.HasAVX512BW && cpu.X86.HasAVX512IFMA
 }
 
-// batch is read and written by the assembly; gen/main.go knows its layout.
+// batch is read and written by the assembly; the generator knows its layout.
 type batch struct {
 	targets, sources unsafe.Pointer
 	target, source   *uint32
@@ -23,9 +23,9 @@ type batch struct {
 	dx, prefix       *vec
 	groups           int
 	constants        *constants
-	_                [56]byte
+	_                [56]byte // so that vectors begin at a cache line
 	acc              [2]vec
-	temp             [21]vec
+	_                [21]vec // scratch vectors
 }
 
 //go:noescape
