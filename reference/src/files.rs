@@ -7,16 +7,24 @@ use std::{
 };
 
 use anyhow::{Context, Result};
-use filecoin_hashers::{Domain, Hasher};
+use filecoin_hashers::{Domain, HashFunction, Hasher};
 use filecoin_proofs::{
     parameters::{window_post_public_params, winning_post_public_params},
-    with_shape, DefaultPieceHasher, MerkleTreeTrait, PoStConfig, PoStType,
+    with_shape, MerkleTreeTrait, PoStConfig, PoStType,
 };
+use merkletree::{merkle::get_merkle_tree_len, store::StoreConfig};
 use rand::{rngs::OsRng, Rng, SeedableRng};
 use rand_chacha::ChaCha20Rng;
-use storage_proofs_core::{compound_proof::CompoundProof, parameter_cache::CacheableParameters};
-use storage_proofs_porep::stacked::StackedDrg;
+use storage_proofs_core::{
+    cache_key::CacheKey,
+    compound_proof::CompoundProof,
+    merkle::{create_lc_tree, get_base_tree_count, split_config_and_replica, LCTree},
+    parameter_cache::CacheableParameters,
+    util::{default_rows_to_discard, NODE_SIZE},
+};
+use storage_proofs_porep::stacked::PersistentAux;
 use storage_proofs_post::fallback::{FallbackPoSt, FallbackPoStCircuit, FallbackPoStCompound};
+use typenum::{Unsigned, U0};
 
 use crate::case::{write_json, ListedSector, SectorList};
 
@@ -45,26 +53,42 @@ pub fn make_sectors(dir: &Path, batch: &Batch) -> Result<()> {
             out.write_all(&node)?;
         }
         out.flush()?;
-        let comm_r = with_shape!(batch.sector_size, seal_shape, &mut rng, &sealed, &cache, batch.sector_size)?;
+        let comm_r = with_shape!(batch.sector_size, seal_shape, &mut rng, &sealed, &cache)?;
         File::create(cache.join("t_aux"))?;
         list.sectors.push(ListedSector { comm_r: hex::encode(comm_r), number });
     }
     write_json(&dir.join(format!("sectors-{}-{}.json", batch.miner, batch.first)), &list)
 }
 
-fn seal_shape<Tree: 'static + MerkleTreeTrait>(
-    rng: &mut ChaCha20Rng,
-    sealed: &Path,
-    cache: &Path,
-    sector_size: u64,
-) -> Result<[u8; 32]> {
-    let comm_c = <Tree::Hasher as Hasher>::Domain::random(rng);
-    let (comm_r, p_aux) =
-        StackedDrg::<Tree, DefaultPieceHasher>::fake_replicate_phase2(comm_c, sealed, cache, sector_size as usize)?;
-    fs::write(cache.join("p_aux"), bincode::serialize(&p_aux)?)?;
-    let mut out = [0u8; 32];
-    out.copy_from_slice(&comm_r.into_bytes());
-    Ok(out)
+/// Builds tree-r-last over the replica and writes p_aux; returns comm_r. There is no tree-c behind comm_c: no proof of
+/// spacetime opens it.
+fn seal_shape<Tree: 'static + MerkleTreeTrait>(rng: &mut ChaCha20Rng, sealed: &Path, cache: &Path) -> Result<[u8; 32]> {
+    type Base<Tree> = LCTree<<Tree as MerkleTreeTrait>::Hasher, <Tree as MerkleTreeTrait>::Arity, U0, U0>;
+    let leaves = fs::read(sealed)?
+        .chunks(NODE_SIZE)
+        .map(<Tree::Hasher as Hasher>::Domain::try_from_bytes)
+        .collect::<Result<Vec<_>>>()?;
+    let (arity, trees) = (Tree::Arity::to_usize(), get_base_tree_count::<Tree>());
+    let width = leaves.len() / trees;
+    let size = get_merkle_tree_len(width, arity)?;
+    let config = StoreConfig {
+        path: cache.to_path_buf(),
+        id: CacheKey::CommRLastTree.to_string(),
+        size: Some(size),
+        rows_to_discard: default_rows_to_discard(width, arity),
+    };
+    let (configs, replica) = split_config_and_replica(config, sealed.to_path_buf(), width, trees)?;
+    for (config, base) in configs.iter().zip(leaves.chunks(width)) {
+        Base::<Tree>::from_par_iter_with_config(base.to_vec(), config.clone())?;
+    }
+    let tree = create_lc_tree::<LCTree<Tree::Hasher, Tree::Arity, Tree::SubTreeArity, Tree::TopTreeArity>>(
+        size, &configs, &replica,
+    )?;
+    let aux = PersistentAux { comm_c: <Tree::Hasher as Hasher>::Domain::random(rng), comm_r_last: tree.root() };
+    fs::write(cache.join("p_aux"), bincode::serialize(&aux)?)?;
+    let mut comm_r = [0u8; 32];
+    comm_r.copy_from_slice(&<Tree::Hasher as Hasher>::Function::hash2(&aux.comm_c, &aux.comm_r_last).into_bytes());
+    Ok(comm_r)
 }
 
 /// Makes .meta, .params and .vk under FIL_PROOFS_PARAMETER_CACHE unless they are there.

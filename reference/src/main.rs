@@ -85,6 +85,9 @@ enum Command {
         partition_sectors: usize,
         #[arg(long)]
         vanilla_only: bool,
+        /// prove a window partition by partition
+        #[arg(long)]
+        single_partitions: bool,
     },
     /// Verify the proof in a file
     Verify {
@@ -126,7 +129,19 @@ fn main() -> Result<()> {
             let api = if typ == "window" { "1.2" } else { "1.0" };
             files::make_params(&config(&typ, size, api, partition_sectors)?)
         }
-        Command::Prove { typ, dir, list, numbers, miner, randomness, api, out, partition_sectors, vanilla_only } => {
+        Command::Prove {
+            typ,
+            dir,
+            list,
+            numbers,
+            miner,
+            randomness,
+            api,
+            out,
+            partition_sectors,
+            vanilla_only,
+            single_partitions,
+        } => {
             let list: SectorList = read_json(&list)?;
             let api = api.unwrap_or_else(|| if typ == "window" { "1.2" } else { "1.0" }.to_string());
             let cfg = config(&typ, list.sector_size, &api, partition_sectors)?;
@@ -158,7 +173,7 @@ fn main() -> Result<()> {
                 .collect::<Result<_>>()?;
             let per_partition = cfg.sector_count;
             let (challenge_count, api_version) = (cfg.challenge_count, cfg.api_version.to_string());
-            let proven = prove(Call { config: cfg, randomness, prover_id, sectors, vanilla_only })?;
+            let proven = prove(Call { config: cfg, randomness, prover_id, sectors, vanilla_only, single_partitions })?;
             ensure!(proven.faults.is_empty(), "sectors {:?} could not be read", proven.faults);
             let mut case = Case {
                 api_version,

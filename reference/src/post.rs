@@ -4,10 +4,10 @@ use std::{collections::BTreeMap, path::PathBuf, time::Instant};
 
 use anyhow::{bail, ensure, Context, Result};
 use filecoin_proofs::{
-    generate_fallback_sector_challenges, generate_single_vanilla_proof, generate_window_post_with_vanilla,
-    generate_winning_post_sector_challenge, generate_winning_post_with_vanilla, verify_window_post,
-    verify_winning_post, with_shape, FallbackPoStSectorProof, MerkleTreeTrait, PoStConfig, PoStType,
-    PrivateReplicaInfo, PublicReplicaInfo, SectorShape2KiB,
+    generate_fallback_sector_challenges, generate_single_vanilla_proof, generate_single_window_post_with_vanilla,
+    generate_window_post_with_vanilla, generate_winning_post_sector_challenge, generate_winning_post_with_vanilla,
+    verify_window_post, verify_winning_post, with_shape, FallbackPoStSectorProof, MerkleTreeTrait, PoStConfig,
+    PoStType, PrivateReplicaInfo, PublicReplicaInfo, SectorShape2KiB,
 };
 use sha2::{Digest, Sha256};
 use storage_proofs_core::sector::SectorId;
@@ -30,6 +30,8 @@ pub struct Call {
     pub sectors: Vec<Sector>,
     /// Leave the SNARK out.
     pub vanilla_only: bool,
+    /// Prove a window partition by partition, with the reference's call for that.
+    pub single_partitions: bool,
 }
 
 /// What came of it.
@@ -85,6 +87,7 @@ fn prove_shape<Tree: 'static + MerkleTreeTrait>(mut call: Call) -> Result<Proven
     }
     let start = Instant::now();
     out.proof = match call.config.typ {
+        PoStType::Window if call.single_partitions => prove_by_partition(&call, vanilla),
         PoStType::Window => {
             generate_window_post_with_vanilla::<Tree>(&call.config, &call.randomness, call.prover_id, vanilla)
         }
@@ -94,6 +97,27 @@ fn prove_shape<Tree: 'static + MerkleTreeTrait>(mut call: Call) -> Result<Proven
     }?;
     out.timing.prove = start.elapsed().as_millis();
     Ok(out)
+}
+
+fn prove_by_partition<Tree: 'static + MerkleTreeTrait>(
+    call: &Call,
+    mut vanilla: Vec<FallbackPoStSectorProof<Tree>>,
+) -> Result<Vec<u8>> {
+    let mut proof = Vec::new();
+    let mut index = 0;
+    while !vanilla.is_empty() {
+        let rest = vanilla.split_off(vanilla.len().min(call.config.sector_count));
+        let part = generate_single_window_post_with_vanilla::<Tree>(
+            &call.config,
+            &call.randomness,
+            call.prover_id,
+            vanilla,
+            index,
+        )?;
+        proof.extend(part.0);
+        (vanilla, index) = (rest, index + 1);
+    }
+    Ok(proof)
 }
 
 /// Verifies the proof of a case against its sectors' commitments; returns the verdict and the time in milliseconds.

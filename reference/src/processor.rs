@@ -105,6 +105,7 @@ fn answer(typ: &PoStType, task: Task) -> Result<Output> {
         prover_id: prover_id(task.miner_id),
         sectors,
         vanilla_only: false,
+        single_partitions: false,
     })?;
     let proofs = if proven.proof.is_empty() { vec![] } else { vec![STANDARD.encode(proven.proof)] };
     Ok(Output { proofs, faults: proven.faults })
