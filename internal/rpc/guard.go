@@ -70,8 +70,8 @@ func (s *Server) admit(ctx context.Context, method string) error {
 	return err
 }
 
-// oncePerSecond lets one line a second through, so that strangers cannot fill
-// the log.
+// oncePerSecond lets one line a second through, so that neither strangers nor
+// an outage can fill the log.
 type oncePerSecond struct {
 	mu     sync.Mutex
 	last   time.Time

@@ -64,6 +64,7 @@ type Server struct {
 	stopping context.Context
 	stop     context.CancelFunc
 	refusals oncePerSecond
+	failures oncePerSecond
 }
 
 // NewServer prepares a server.
@@ -284,7 +285,9 @@ func (s *Server) status(call, slave string, err error) error {
 	}
 	s.cfg.Metrics.refused.WithLabelValues(call, code.String()).Inc()
 	if code == codes.Internal || code == codes.Unavailable {
-		s.cfg.Log.Warn("call of a slave failed", "call", call, "slave", slave, "err", err)
+		if more, ok := s.failures.allow(time.Now()); ok {
+			s.cfg.Log.Warn("call of a slave failed", "call", call, "slave", slave, "err", err, "unlogged_before", more)
+		}
 	}
 	return status.Error(code, err.Error())
 }

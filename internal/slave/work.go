@@ -46,11 +46,12 @@ func (w *Worker) work(hard context.Context, a task.Assignment) {
 	log.Info("task proven", "took", took, "skipped", len(answer.Faults))
 	w.cfg.Metrics.proving.Observe(took.Seconds())
 	e := entry{Lease: a.Lease, Answer: answer, Miner: a.Question.MinerID, Until: w.until(h)}
-	if err := w.spool.put(e); err != nil {
-		log.Error("answer not kept on disk; it is lost if this process dies now", "err", err)
+	kept := w.spool.put(e)
+	if kept != nil {
+		log.Error("answer not kept on disk; it is lost if this process dies now", "err", kept)
 	}
 	w.setStage(h, "delivering")
-	w.deliver(ctx, e)
+	w.deliver(ctx, e, kept == nil)
 }
 
 // hold takes a task in hand: its context ends when it is lost, when the window
@@ -183,10 +184,16 @@ func (w *Worker) report(l task.Lease, cause error) {
 	}
 }
 
+// stopTries is how often a stopping slave tries to deliver an answer that it
+// has on disk.
+const stopTries = 3
+
 // deliver sends an answer until the master has it or wants it no more, or ctx
-// ends; then it stays in the spool.
-func (w *Worker) deliver(ctx context.Context, e entry) {
+// ends; then it stays in the spool. If it is kept there, a slave that is asked
+// to stop tries a few times only.
+func (w *Worker) deliver(ctx context.Context, e entry, kept bool) {
 	log := w.log.With("task", e.Lease.ID, "attempt", e.Lease.Attempt, "miner", e.Miner)
+	triesLeft := stopTries
 	for failures := 0; ; {
 		err := w.cfg.Master.Finish(ctx, e.Lease, e.Answer)
 		switch {
@@ -206,11 +213,26 @@ func (w *Worker) deliver(ctx context.Context, e entry) {
 			log.Warn("answer kept on disk for the next start", "err", err)
 			return
 		}
+		if kept && isClosed(w.stopping) {
+			if triesLeft--; triesLeft == 0 {
+				log.Warn("no master takes the answer; it is kept on disk for the next start", "err", err)
+				return
+			}
+		}
 		failures++
 		if failures == 1 {
 			log.Warn("answer not delivered; trying on", "err", err)
 		}
 		pause(ctx, w.backoff(failures))
+	}
+}
+
+func isClosed(ch <-chan struct{}) bool {
+	select {
+	case <-ch:
+		return true
+	default:
+		return false
 	}
 }
 
@@ -221,5 +243,5 @@ func (w *Worker) deliverOld(hard context.Context, e entry) {
 	ctx, h, release := w.hold(hard, a)
 	defer release()
 	w.setStage(h, "delivering")
-	w.deliver(ctx, e)
+	w.deliver(ctx, e, true)
 }

@@ -72,6 +72,9 @@ type Worker struct {
 	log   *slog.Logger
 	spool spool
 
+	// stopping is closed when Run takes no new tasks.
+	stopping chan struct{}
+
 	mu       sync.Mutex
 	held     map[task.Lease]*held
 	failures int       // of tasks, in a row
@@ -114,11 +117,12 @@ func New(cfg Config) (*Worker, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Worker{cfg: cfg, log: cfg.Log, spool: sp, held: make(map[task.Lease]*held), contact: time.Now()}, nil
+	return &Worker{cfg: cfg, log: cfg.Log, spool: sp, stopping: make(chan struct{}), held: make(map[task.Lease]*held), contact: time.Now()}, nil
 }
 
 // Run works until soft ends, then finishes what it has; when hard ends it
-// hands that back and returns. hard must outlive soft.
+// hands that back and returns. hard must outlive soft. An answer that no master
+// takes is not waited for then: it is on disk for the next start. Run once.
 func (w *Worker) Run(soft, hard context.Context) {
 	var work sync.WaitGroup
 	beating, stopBeating := context.WithCancel(context.WithoutCancel(hard))
@@ -140,6 +144,7 @@ func (w *Worker) Run(soft, hard context.Context) {
 			w.work(hard, a)
 		})
 	}
+	close(w.stopping)
 	if n := len(w.Status()); n > 0 {
 		w.log.Info("no new tasks; finishing what is here", "tasks", n)
 	}

@@ -396,7 +396,7 @@ func TestWindowMoves(t *testing.T) {
 // is back, by the same process or, after kill -9, by the next.
 func TestAnswerOutlivesMasterAndProcess(t *testing.T) {
 	away := func(string) (bool, error) { return false, errors.New("connection refused") }
-	for _, restart := range []bool{false, true} {
+	for _, end := range []string{"none", "killed", "stopped"} {
 		simulate(t, func(w *world) {
 			p := w.start("a", within(5*time.Second), nil)
 			got := make(chan error, 1)
@@ -410,9 +410,17 @@ func TestAnswerOutlivesMasterAndProcess(t *testing.T) {
 			if s := w.spooled("a"); len(s) != 1 {
 				t.Fatalf("in the spool: %v", s)
 			}
-			if restart {
+			switch end {
+			case "killed":
 				p.killed()
 				<-p.done
+				p = w.start("a", within(time.Hour), nil)
+			case "stopped":
+				asked := time.Now()
+				p.stop()
+				if took := time.Since(asked); took > time.Minute {
+					t.Errorf("without a master it takes %s to stop", took)
+				}
 				p = w.start("a", within(time.Hour), nil)
 			}
 			p.master.set(nil)
