@@ -36,7 +36,7 @@ fuzz: ## every decoder against made-up input, 60 s each (FUZZTIME=10s for less, 
 
 .PHONY: race
 race: ## the concurrent rooms under the race detector (needs a C compiler)
-	CGO_ENABLED=1 $(GO) test -race ./internal/...
+	CGO_ENABLED=1 $(GO) test -race -short -timeout 20m ./internal/...
 
 .PHONY: e2e
 e2e: ## the operator's guide and kill -9, with real processes and a real MariaDB (mariadbd must be installed)
