@@ -3,8 +3,6 @@ package message
 import (
 	"fmt"
 	"math/big"
-	"slices"
-	"strings"
 
 	filbig "github.com/filecoin-project/go-state-types/big"
 
@@ -50,50 +48,6 @@ func (f Fees) Validate() error {
 		}
 	}
 	return nil
-}
-
-// filUnits are the units of an amount, as exponents of ten attoFIL.
-var filUnits = map[string]int64{
-	"fil": 18, "millifil": 15, "microfil": 12, "nanofil": 9, "picofil": 6, "femtofil": 3, "attofil": 0, "afil": 0,
-}
-
-// ParseFIL reads an amount like "5 nanoFIL", "0.1 FIL" or "100attoFIL" into
-// attoFIL. Without a unit it is FIL; the empty string is zero.
-func ParseFIL(s string) (filbig.Int, error) {
-	text := strings.TrimSpace(s)
-	if text == "" {
-		return filbig.Zero(), nil
-	}
-	number := strings.TrimRight(text, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ \t")
-	unit := strings.ToLower(strings.TrimSpace(text[len(number):]))
-	if unit == "" {
-		unit = "fil"
-	}
-	exp, ok := filUnits[unit]
-	if !ok {
-		return filbig.Zero(), fmt.Errorf("amount %q: unit %q is not one of %s", s, unit, unitNames())
-	}
-	if len(number) > 64 || strings.ContainsAny(number, "/eExX_") {
-		return filbig.Zero(), fmt.Errorf("amount %q: %q is not a number", s, number)
-	}
-	r, ok := new(big.Rat).SetString(number)
-	if !ok {
-		return filbig.Zero(), fmt.Errorf("amount %q: %q is not a number; write it like \"5 nanoFIL\"", s, number)
-	}
-	r.Mul(r, new(big.Rat).SetInt(new(big.Int).Exp(big.NewInt(10), big.NewInt(exp), nil)))
-	if !r.IsInt() {
-		return filbig.Zero(), fmt.Errorf("amount %q is not a whole number of attoFIL", s)
-	}
-	return filbig.NewFromGo(r.Num()), nil
-}
-
-func unitNames() string {
-	names := make([]string, 0, len(filUnits))
-	for n := range filUnits {
-		names = append(names, strings.Replace(n, "fil", "FIL", 1))
-	}
-	slices.Sort(names)
-	return strings.Join(names, ", ")
 }
 
 // scale multiplies x by f, rounded up.

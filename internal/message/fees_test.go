@@ -10,48 +10,6 @@ import (
 	"wdpost/internal/lotus"
 )
 
-func TestParseFIL(t *testing.T) {
-	for in, want := range map[string]string{
-		"":                       "0",
-		"  ":                     "0",
-		"0":                      "0",
-		"5 nanoFIL":              "5000000000",
-		"5nanofil":               "5000000000",
-		"0.1 FIL":                "100000000000000000",
-		"1":                      "1000000000000000000",
-		".5 attoFIL":             "error",
-		"1.5 femtoFIL":           "1500",
-		"100 attoFIL":            "100",
-		"7 aFIL":                 "7",
-		"2 milliFIL":             "2000000000000000",
-		"-1 FIL":                 "-1000000000000000000",
-		"5 gwei":                 "error",
-		"five FIL":               "error",
-		"1e3 FIL":                "error",
-		"1/2 FIL":                "error",
-		"5 nano FIL":             "error",
-		strings.Repeat("9", 100): "error",
-	} {
-		got, err := ParseFIL(in)
-		if want == "error" {
-			if err == nil || !strings.Contains(err.Error(), "amount") {
-				t.Errorf("%q = %s, %v; want an error that names the amount", in, got, err)
-			}
-			continue
-		}
-		if err != nil || got.String() != want {
-			t.Errorf("%q = %s, %v; want %s", in, got, err, want)
-		}
-	}
-}
-
-func FuzzParseFIL(f *testing.F) {
-	for _, s := range []string{"5 nanoFIL", "0.1", "-", "1e9999999999 FIL"} {
-		f.Add(s)
-	}
-	f.Fuzz(func(_ *testing.T, s string) { _, _ = ParseFIL(s) })
-}
-
 func TestFeesValidate(t *testing.T) {
 	for _, c := range []struct {
 		fees  Fees
