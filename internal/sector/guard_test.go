@@ -76,6 +76,7 @@ func TestGuardDeadStore(t *testing.T) {
 		if _, err := guarded(t.Context(), g, "/dead", ok); err != nil {
 			t.Errorf("got %v", err)
 		}
+		synctest.Wait() // the place is given back after the answer
 		if h := health(g, "/dead"); h.Stuck != 0 || h.InFlight != 0 || h.SetAside {
 			t.Errorf("health %+v", h)
 		}

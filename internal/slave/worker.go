@@ -129,9 +129,7 @@ func (w *Worker) Run(soft, hard context.Context) {
 	var beat sync.WaitGroup
 	beat.Go(func() { w.runHeartbeats(beating) })
 
-	for _, e := range w.spool.load(w.log) {
-		work.Go(func() { w.deliverOld(hard, e) })
-	}
+	w.deliverSpool(soft, hard, &work)
 	slots := make(chan struct{}, w.cfg.Concurrent)
 	for w.awaitSlot(soft, slots) {
 		a, ok := w.claim(soft)
@@ -151,6 +149,31 @@ func (w *Worker) Run(soft, hard context.Context) {
 	work.Wait()
 	stopBeating()
 	beat.Wait()
+}
+
+// deliverSpool begins to deliver the answers that an earlier process left, and
+// gives that a moment: claimed first, their tasks would be proven again.
+func (w *Worker) deliverSpool(soft, hard context.Context, work *sync.WaitGroup) {
+	var old sync.WaitGroup
+	for _, e := range w.spool.load(w.log) {
+		old.Add(1)
+		work.Go(func() {
+			defer old.Done()
+			w.deliverOld(hard, e)
+		})
+	}
+	delivered := make(chan struct{})
+	work.Go(func() {
+		old.Wait()
+		close(delivered)
+	})
+	patience := time.NewTimer(w.cfg.ReconnectInterval)
+	defer patience.Stop()
+	select {
+	case <-delivered:
+	case <-patience.C:
+	case <-soft.Done():
+	}
 }
 
 // awaitSlot waits for a free place, and longer after failures in a row. It

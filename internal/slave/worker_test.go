@@ -386,8 +386,9 @@ func TestWindowMoves(t *testing.T) {
 		q.NotAfter = time.Now().Add(time.Minute).Unix()
 		go func() { _, _ = w.ask(q, time.Hour) }()
 		time.Sleep(30 * time.Second)
-		q.NotAfter += 600
-		w.wantRight(q, 10*time.Minute)
+		later := q
+		later.NotAfter += 600
+		w.wantRight(later, 10*time.Minute)
 		p.stop()
 	})
 }
