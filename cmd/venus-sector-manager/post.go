@@ -72,7 +72,8 @@ func (a *app) keys(cmd *cli.Command) (*prover.Keys, error) {
 		return nil, err
 	}
 	if dir := cmd.String("params-dir"); dir != "" {
-		cfg.ParamsDir = dir
+		// Whoever names a folder asks about its keys, not about a cache elsewhere.
+		cfg.ParamsDir, cfg.RawDirs = dir, []string{dir}
 	}
 	cfg.Log = a.log
 	return prover.NewKeys(cfg), nil
