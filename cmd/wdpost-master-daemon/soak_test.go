@@ -24,6 +24,7 @@ import (
 	"time"
 
 	"wdpost/internal/extprover"
+	"wdpost/internal/golden"
 	"wdpost/internal/prover"
 	"wdpost/internal/queue/queuetest"
 	"wdpost/internal/task"
@@ -36,7 +37,6 @@ const (
 	soakAskers   = 8
 	soakDuration = 10 * time.Minute
 	soakPatience = 4 * time.Minute // for one answer, whatever happens meanwhile
-	golden       = "../../../shared/golden"
 )
 
 // TestSoak has real proofs made by real processes while every few seconds one
@@ -100,7 +100,7 @@ func newSoak(t *testing.T) *soak {
 	if out, err := build.CombinedOutput(); err != nil {
 		t.Fatalf("build: %v: %s", err, out)
 	}
-	params, err := filepath.Abs(golden + "/params")
+	params, err := filepath.Abs(filepath.Join(golden.Dir(t), "params"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -117,9 +117,10 @@ func newSoak(t *testing.T) *soak {
 }
 
 func (s *soak) readSectors() {
-	body, err := os.ReadFile(golden + "/proofs/window-2KiB-3-partitions-v1_1.json")
+	dir := golden.Dir(s.t)
+	body, err := os.ReadFile(filepath.Join(dir, "proofs", "window-2KiB-3-partitions-v1_1.json"))
 	if err != nil {
-		s.t.Skip("golden sectors are not there: ", err)
+		s.t.Fatal(err)
 	}
 	var doc struct {
 		Sectors []struct {
@@ -130,7 +131,7 @@ func (s *soak) readSectors() {
 	if err := json.Unmarshal(body, &doc); err != nil {
 		s.t.Fatal(err)
 	}
-	base, err := filepath.Abs(golden + "/sectors/2KiB")
+	base, err := filepath.Abs(filepath.Join(dir, "sectors", "2KiB"))
 	if err != nil {
 		s.t.Fatal(err)
 	}
