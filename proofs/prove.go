@@ -27,6 +27,9 @@ type ProveConfig struct {
 	// Blinding of the proofs; the zero value is right for proofs of spacetime,
 	// see groth16.Blinding.
 	Blinding groth16.Blinding
+	// Ahead is told what memory of the key is read soon, see
+	// groth16.ProveConfig; may be nil.
+	Ahead func(memory []byte)
 }
 
 // Prove proves all partitions of a statement, one after the other, and returns
@@ -90,7 +93,7 @@ func (s *System) provePartition(key *groth16.ProvingKey, task *Task, partition i
 		return nil, fmt.Errorf("prove: %w", err)
 	}
 	proof, err := groth16.Prove(key, c, assignment, groth16.ProveConfig{
-		Workers: config.Workers, Done: config.Done, Progress: config.Progress, Blinding: config.Blinding,
+		Workers: config.Workers, Done: config.Done, Progress: config.Progress, Blinding: config.Blinding, Ahead: config.Ahead,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("partition %d: %w", partition, err)

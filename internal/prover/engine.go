@@ -179,7 +179,7 @@ func (e *Engine) snark(ctx context.Context, key *ProvingKey, job *job) ([]byte, 
 	job.meter.enter(StageProving, 0)
 	start := time.Now()
 	proof, err := e.system.Prove(key.ProvingKey, job.task(), proofs.ProveConfig{
-		Workers: runtime.GOMAXPROCS(0), Done: ctx.Done(), Progress: job.meter.set,
+		Workers: runtime.GOMAXPROCS(0), Done: ctx.Done(), Progress: job.meter.set, Ahead: key.Ahead,
 	})
 	if err != nil {
 		return nil, err

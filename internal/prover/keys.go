@@ -47,6 +47,14 @@ type ProvingKey struct {
 	raw       *RawFile
 }
 
+// Ahead has memory of the key brought from disk that is read soon, see
+// groth16.ProveConfig.
+func (k *ProvingKey) Ahead(memory []byte) {
+	if k.raw != nil {
+		_ = k.raw.ahead(memory) // without it the memory is read when it is needed
+	}
+}
+
 // NewKeys loads nothing yet.
 func NewKeys(cfg KeyConfig) *Keys {
 	return &Keys{cfg: cfg.withDefaults(), slots: make(map[post.Setup]*keySlot)}

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 
@@ -58,4 +59,15 @@ func (r *RawFile) Close() error {
 		return fmt.Errorf("raw cache %s: unmap: %w", r.Path, err)
 	}
 	return nil
+}
+
+// ahead has the kernel bring a part of the mapping from disk, without waiting
+// for it.
+func (r *RawFile) ahead(memory []byte) error {
+	if len(memory) == 0 {
+		return nil
+	}
+	page := uintptr(os.Getpagesize())
+	at := uintptr(unsafe.Pointer(unsafe.SliceData(memory))) - uintptr(unsafe.Pointer(unsafe.SliceData(r.mapped)))
+	return unix.Madvise(r.mapped[at&^(page-1):at+uintptr(len(memory))], unix.MADV_WILLNEED)
 }

@@ -14,8 +14,9 @@ type jacobian[J, A any] interface {
 
 // Sizes of a bucket run.
 const (
-	chunkPoints = 1 << 16 // points that pass through the buckets together
+	chunkPoints = 1 << 15 // points that pass through the buckets together, at least
 	areaBuckets = 1 << 15 // buckets that a worker visits at a time: what the caches hold
+	leastArea   = 1 << 10 // fewer buckets than that are not worth a visit
 	reduceRuns  = 256     // running sums side by side in the reduction
 )
 
@@ -23,58 +24,82 @@ const (
 // and scalars come in chunks of any size; the buckets stay from chunk to chunk
 // and are summed up once.
 //
-// The windows are divided among areas. An area belongs to one worker at a time
-// and mixes the additions of its windows in its batches: neighbouring additions
-// then rarely want the same bucket. With many workers there are several copies
-// of every area, each for its share of the points.
+// The windows, laid end to end, are cut into areas. An area belongs to one
+// worker at a time and mixes the additions of the windows it has a part in:
+// neighbouring additions then rarely want the same bucket. More workers have
+// more and smaller areas, so that the buckets take the same memory for any
+// number of them.
 type buckets[R, A, J any, P affine[A], Q jacobian[J, A]] struct {
 	pool    pool
 	windows []window
-	areas   []*area[R, A, P] // copy after copy
-	copies  int
+	areas   []*area[R, A, P]
 
 	points    []R       // of the chunk
 	digits    [][]int32 // digits[k][i]: of point i in window k
 	importers []*importer[R, A, J, P, Q]
 }
 
-// area is a part of the windows with their buckets.
+// area is a part of the buckets.
 type area[R, A any, P affine[A]] struct {
 	additions[R, A, P]
-	first    int // window
-	windows  []window
-	base     []int      // of each window in records
-	records  []R        // the buckets; the last record is scratch of the adder
+	spans    []span
+	rows     [][]int32  // of digits, one for each span
+	records  []R        // the buckets, span after span; the last record is scratch of the adder
 	occupied []bool     // buckets that hold a point
 	pending  []bool     // buckets that a waiting addition changes
 	batch    int        // additions that are made together
 	queue    []addition // that met their bucket in use
 }
 
+// span is a run of the buckets of one window. Bucket from+j of the window, of
+// the digits ±(from+j+1), is record base+j of the area.
+type span struct {
+	window     int
+	from, size uint32
+	base       uint32
+}
+
+// cutAreas cuts windows laid end to end into n areas of equal shares: every
+// window has about the same number of additions.
+func cutAreas(windows []window, n int) [][]span {
+	areas := make([][]span, n)
+	for i := range areas {
+		base := uint32(0)
+		for k, w := range windows {
+			// Shares are counted in n-ths of a window.
+			from, to := max(i*len(windows)-k*n, 0), min((i+1)*len(windows)-k*n, n)
+			if from >= to {
+				continue
+			}
+			from, to = from*w.buckets()/n, to*w.buckets()/n
+			if from < to {
+				areas[i] = append(areas[i], span{k, uint32(from), uint32(to - from), base})
+				base += uint32(to - from)
+			}
+		}
+	}
+	return areas
+}
+
+// countAreas is the number of areas for so many buckets: the caches hold each,
+// and every worker has the same number, of which there are more if they are
+// few, to even out what windows with many zeros do not take.
+func countAreas(buckets, workers int) int {
+	n := max((buckets+areaBuckets-1)/areaBuckets, 2*workers)
+	n = (n + workers - 1) / workers * workers
+	return max(1, min(n, buckets/leastArea))
+}
+
 // newBuckets makes room for sums over about n points.
 func newBuckets[R, A, J any, P affine[A], Q jacobian[J, A]](p pool, n uint64, maxBuckets int, newAdder func(n int) batchAdder[R, A]) *buckets[R, A, J, P, Q] {
 	b := &buckets[R, A, J, P, Q]{pool: p, windows: chooseWindows(n, maxBuckets)}
-	var cuts [][2]int // first and count of the windows of each area
-	share := max(1, (len(b.windows)+p.workers-1)/p.workers)
-	for first := 0; first < len(b.windows); {
-		count, size := 0, 0
-		for first+count < len(b.windows) && count < share && (count == 0 || size+b.windows[first+count].buckets() <= areaBuckets) {
-			size += b.windows[first+count].buckets()
-			count++
-		}
-		cuts = append(cuts, [2]int{first, count})
-		first += count
-	}
-	b.copies = max(1, p.workers/len(cuts))
-	for range b.copies {
-		for _, c := range cuts {
-			b.areas = append(b.areas, newArea[R, A, P](b.windows, c[0], c[1], newAdder))
-		}
+	for _, spans := range cutAreas(b.windows, countAreas(countBuckets(b.windows), p.workers)) {
+		b.areas = append(b.areas, newArea[R, A, P](spans, newAdder))
 	}
 	for range p.workers {
 		b.importers = append(b.importers, newImporter[R, A, J, P, Q](newAdder, len(b.windows)))
 	}
-	room := int(min(n, chunkPoints))
+	room := int(min(n, uint64(max(chunkPoints, 2*importPoints*p.workers))))
 	b.points = make([]R, room+1)
 	b.digits = make([][]int32, len(b.windows))
 	for k := range b.digits {
@@ -83,12 +108,11 @@ func newBuckets[R, A, J any, P affine[A], Q jacobian[J, A]](p pool, n uint64, ma
 	return b
 }
 
-func newArea[R, A any, P affine[A]](windows []window, first, count int, newAdder func(n int) batchAdder[R, A]) *area[R, A, P] {
-	a := &area[R, A, P]{additions: newAdditions[R, A, P](newAdder), first: first, windows: windows[first : first+count]}
+func newArea[R, A any, P affine[A]](spans []span, newAdder func(n int) batchAdder[R, A]) *area[R, A, P] {
+	a := &area[R, A, P]{additions: newAdditions[R, A, P](newAdder), spans: spans, rows: make([][]int32, len(spans))}
 	size := 0
-	for _, w := range a.windows {
-		a.base = append(a.base, size)
-		size += w.buckets()
+	for _, s := range spans {
+		size += int(s.size)
 	}
 	a.records = make([]R, size+1)
 	a.occupied, a.pending = make([]bool, size), make([]bool, size)
@@ -108,7 +132,7 @@ func (b *buckets[R, A, J, P, Q]) add(points []A, scalars []fr.Element) error {
 	return nil
 }
 
-// addChunk adds at most chunkPoints points.
+// addChunk adds at most as many points as there is room for.
 func (b *buckets[R, A, J, P, Q]) addChunk(points []A, scalars []fr.Element) error {
 	n := len(points)
 	b.points[n] = b.importers[0].adder.Filler()
@@ -120,28 +144,31 @@ func (b *buckets[R, A, J, P, Q]) addChunk(points []A, scalars []fr.Element) erro
 	if err != nil {
 		return err
 	}
-	perCopy := len(b.areas) / b.copies
 	return b.pool.run(len(b.areas), func(_, i int) error {
-		part := i / perCopy
-		from, to := n*part/b.copies, n*(part+1)/b.copies
-		return b.areas[i].addChunk(b.pool, b.points[:n+1], b.digits, from, to)
+		return b.areas[i].addChunk(b.pool, b.points[:n+1], b.digits)
 	})
 }
 
-// addChunk adds points from…to−1 to the buckets of the area. It looks at
-// cancellation now and then; the area is worthless after one.
-func (a *area[R, A, P]) addChunk(p pool, points []R, digits [][]int32, from, to int) error {
-	for i := from; i < to; i++ {
+// addChunk adds to the buckets of the area. The last of points is the adder's
+// filler. It looks at cancellation now and then; the area is worthless after
+// one.
+func (a *area[R, A, P]) addChunk(p pool, points []R, digits [][]int32) error {
+	n := len(points) - 1
+	for k := range a.spans {
+		a.rows[k] = digits[a.spans[k].window][:n]
+	}
+	for i := range n {
 		if i%importPoints == 0 && p.canceled() {
 			return ErrCanceled
 		}
-		for k, base := range a.base {
-			d := digits[a.first+k][i]
-			switch {
-			case d > 0:
-				a.put(points, addition{uint32(base) + uint32(d) - 1, uint32(i), 0})
-			case d < 0:
-				a.put(points, addition{uint32(base) + uint32(-d) - 1, uint32(i), 1})
+		for k := range a.spans {
+			d, negate := a.rows[k][i], uint8(0)
+			if d < 0 {
+				d, negate = -d, 1
+			}
+			// Of no span: digits below the first of the span, 0 among them, wrap around.
+			if s := &a.spans[k]; uint32(d)-1-s.from < s.size {
+				a.put(points, addition{s.base + uint32(d) - 1 - s.from, uint32(i), negate})
 			}
 		}
 	}

@@ -26,6 +26,10 @@ type ProveConfig struct {
 	Done     <-chan struct{}          // when closed, proving ends with ErrCanceled
 	Progress func(done, total uint64) // rows and scalar multiplications, called from one goroutine; may be nil
 	Blinding Blinding
+	// Ahead, if not nil, is told what memory of the key is read soon, so that
+	// whoever has mapped it can have it brought from disk meanwhile. Calls come
+	// from one goroutine, in the order of reading.
+	Ahead func(memory []byte)
 }
 
 // Prove makes a proof that the witness satisfies the circuit. The key must be
@@ -43,7 +47,7 @@ func Prove(pk *ProvingKey, c Circuit, w Assignment, config ProveConfig) (*Proof,
 	}
 	p := &prover{
 		key: pk, layout: l, witness: w,
-		pool: newPool(config.Workers, config.Done), blinding: config.Blinding, progress: config.Progress,
+		pool: newPool(config.Workers, config.Done), blinding: config.Blinding, progress: config.Progress, ahead: config.Ahead,
 	}
 	proof, err := p.run()
 	if err != nil {
@@ -64,6 +68,7 @@ type prover struct {
 
 	progress    func(done, total uint64)
 	done, total uint64
+	ahead       func(memory []byte)
 }
 
 // rowPiece is how many field elements a worker handles between two looks at

@@ -3,21 +3,24 @@ package groth16
 // sum returns what was added and empties the buckets.
 func (b *buckets[R, A, J, P, Q]) sum() (J, error) {
 	var total J
-	perCopy := len(b.areas) / b.copies
-	sums := make([]J, len(b.windows)) // of each window
-	err := b.pool.run(perCopy, func(_, i int) error {
-		first := b.areas[i]
-		for c := 1; c < b.copies; c++ {
-			first.merge(b.areas[c*perCopy+i])
-		}
-		runs := first.segments()
-		for k := range first.windows {
-			sums[first.first+k] = windowSum[A, J, P, Q](runs, k)
+	ofSpans := make([][]J, len(b.areas))
+	err := b.pool.run(len(b.areas), func(_, i int) error {
+		a := b.areas[i]
+		runs := a.segments()
+		for k := range a.spans {
+			ofSpans[i] = append(ofSpans[i], spanSum[A, J, P, Q](runs, k, a.spans[k].from))
 		}
 		return nil
 	})
 	if err != nil {
 		return total, err
+	}
+	sums := make([]J, len(b.windows)) // of each window
+	for i, a := range b.areas {
+		for k, s := range a.spans {
+			Q(&sums[s.window]).AddAssign(&ofSpans[i][k])
+		}
+		clear(a.occupied)
 	}
 	for k := len(sums) - 1; k >= 0; k-- {
 		for range b.windows[k].width {
@@ -30,57 +33,40 @@ func (b *buckets[R, A, J, P, Q]) sum() (J, error) {
 		Q(&total).AddAssign(&m.ones)
 		m.ones = none
 	}
-	for _, a := range b.areas {
-		clear(a.occupied)
-	}
 	return total, nil
 }
 
-// merge adds the buckets of another copy of the area.
-func (a *area[R, A, P]) merge(other *area[R, A, P]) {
-	other.records[len(other.records)-1] = a.adder.Filler()
-	for k, occupied := range other.occupied {
-		switch {
-		case !occupied:
-		case !a.occupied[k]:
-			a.occupied[k] = true
-			a.records[k] = other.records[k]
-		default:
-			a.ops.Push(uint32(k), uint32(k), 0)
-			if a.ops.Len() == maxBatch {
-				a.perform(a.records, a.occupied, other.records)
-			}
-		}
-	}
-	a.perform(a.records, a.occupied, other.records)
-}
-
-// segment is a part of a window's buckets in the reduction. Bucket k stands for
-// the digit k+1.
+// segment is a part of a span in the reduction. Bucket k of the span stands for
+// the digit k+1 of a span that begins with its window.
 type segment[A any] struct {
-	window       int // in the area
-	from, length int // buckets of the window
+	span         int // of the area
+	from, length int // buckets of the span
 	running      A   // Σ bucket[k]
 	total        A   // Σ (k − from + 1)·bucket[k]
+}
+
+// cutSegments cuts the spans of an area into segments for about reduceRuns
+// running sums side by side. All of a span but the last have the same length, a
+// power of two; longest is the greatest length.
+func cutSegments[A any](spans []span) (runs []segment[A], longest int) {
+	perSpan := max(1, reduceRuns/len(spans))
+	for k, s := range spans {
+		length := 1
+		for length*perSpan < int(s.size) {
+			length *= 2
+		}
+		for from := 0; from < int(s.size); from += length {
+			runs = append(runs, segment[A]{span: k, from: from, length: min(length, int(s.size)-from)})
+		}
+		longest = max(longest, length)
+	}
+	return runs, longest
 }
 
 // segments sums up the buckets of the area, many running sums side by side:
 // from the last bucket to the first, running += bucket, total += running.
 func (a *area[R, A, P]) segments() []segment[A] {
-	perWindow := 1
-	for 2*perWindow*len(a.windows) <= reduceRuns {
-		perWindow *= 2
-	}
-	var runs []segment[A]
-	longest := 0
-	for k, w := range a.windows {
-		n := min(perWindow, w.buckets())
-		length := w.buckets() / n
-		for i := range n {
-			runs = append(runs, segment[A]{window: k, from: i * length, length: length})
-		}
-		longest = max(longest, length)
-	}
+	runs, longest := cutSegments[A](a.spans)
 	n := len(runs)
 	running, isRunning := make([]R, n+1), make([]bool, n)
 	total, isTotal := make([]R, n+1), make([]bool, n)
@@ -90,7 +76,7 @@ func (a *area[R, A, P]) segments() []segment[A] {
 			if step >= r.length {
 				continue
 			}
-			bucket := a.base[r.window] + r.from + r.length - 1 - step
+			bucket := int(a.spans[r.span].base) + r.from + r.length - 1 - step
 			switch {
 			case !a.occupied[bucket]:
 			case !isRunning[i]:
@@ -123,24 +109,25 @@ func (a *area[R, A, P]) segments() []segment[A] {
 	return runs
 }
 
-// windowSum joins the segments of one window: Σ total + from·running, where
-// from is a multiple of the segments' length, a power of two.
-func windowSum[A, J any, P affine[A], Q jacobian[J, A]](runs []segment[A], window int) J {
+// spanSum joins the segments of one span whose first bucket is the one with
+// index first of its window: Σ total + (first + from)·running. The multiples by
+// from, of the segments' common length, are sums of sums.
+func spanSum[A, J any, P affine[A], Q jacobian[J, A]](runs []segment[A], span int, first uint32) J {
 	var suffix, weighted, total J
 	length := 1
 	for i := len(runs) - 1; i >= 0; i-- {
 		r := &runs[i]
-		if r.window != window {
+		if r.span != span {
 			continue
 		}
-		length = r.length
+		length = max(length, r.length) // the last one may be shorter
 		if !P(&r.total).IsInfinity() {
 			Q(&total).AddMixed(&r.total)
 		}
+		if !P(&r.running).IsInfinity() {
+			Q(&suffix).AddMixed(&r.running)
+		}
 		if r.from > 0 {
-			if !P(&r.running).IsInfinity() {
-				Q(&suffix).AddMixed(&r.running)
-			}
 			Q(&weighted).AddAssign(&suffix)
 		}
 	}
@@ -148,5 +135,11 @@ func windowSum[A, J any, P affine[A], Q jacobian[J, A]](runs []segment[A], windo
 		Q(&weighted).DoubleAssign()
 	}
 	Q(&total).AddAssign(&weighted)
+	for ; first > 0; first /= 2 { // suffix is the sum of all buckets of the span
+		if first%2 == 1 {
+			Q(&total).AddAssign(&suffix)
+		}
+		Q(&suffix).DoubleAssign()
+	}
 	return total
 }

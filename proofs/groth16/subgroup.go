@@ -39,7 +39,7 @@ func scatter[R any](points []bls.G1Affine, newAdder func(n int) batchAdder[R, bl
 	for i := range windows {
 		windows[i].width = scatterWidth
 	}
-	a := newArea[R, bls.G1Affine](windows, 0, len(windows), newAdder)
+	a := newArea[R, bls.G1Affine](cutAreas(windows, 1)[0], newAdder)
 	a.batch = len(a.occupied) / 4
 	chunk := make([]R, importPoints+1)
 	digits := make([][]int32, scatterRounds)
@@ -60,7 +60,7 @@ func scatter[R any](points []bls.G1Affine, newAdder func(n int) batchAdder[R, bl
 				}
 			}
 		}
-		_ = a.addChunk(pool{}, chunk[:n+1], digits, 0, n) // cannot be cancelled
+		_ = a.addChunk(pool{}, chunk[:n+1], digits) // cannot be cancelled
 		points = points[n:]
 	}
 	var sums []bls.G1Affine

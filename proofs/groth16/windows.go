@@ -15,6 +15,14 @@ type window struct {
 // buckets is the number of absolute values that a digit can have, 0 left out.
 func (w window) buckets() int { return 1 << (w.width - 1) }
 
+// countBuckets is the number of buckets of all windows.
+func countBuckets(windows []window) (n int) {
+	for _, w := range windows {
+		n += w.buckets()
+	}
+	return n
+}
+
 // scalarBits: scalars are taken as ±s with s < r/2 < 2^254, and the recoding
 // may carry into one bit more.
 const scalarBits = 255
@@ -40,10 +48,7 @@ func chooseWindows(n uint64, maxBuckets int) []window {
 	var least uint64
 	for count := 11; count <= 64; count++ {
 		w := cutWindows(count)
-		buckets := 0
-		for _, x := range w {
-			buckets += x.buckets()
-		}
+		buckets := countBuckets(w)
 		if buckets > maxBuckets && count < 64 {
 			continue
 		}

@@ -1,6 +1,8 @@
 package groth16
 
 import (
+	"unsafe"
+
 	bls "github.com/consensys/gnark-crypto/ecc/bls12-381"
 	"github.com/consensys/gnark-crypto/ecc/bls12-381/fr"
 )
@@ -8,19 +10,25 @@ import (
 // witnessPiece is about how many auxiliary variables are made at a time.
 const witnessPiece = 1 << 16
 
-// maxBuckets bounds the memory of the buckets to 64 bytes for each point of the
-// domain, beside the 32 of h, wherever that is more than small change. size is
-// that of a bucket in units of 128 bytes.
-func (p *prover) maxBuckets(size int) int { return max(p.layout.domain()/2, 1<<17) / size }
+// maxBuckets bounds the memory of the buckets to 40 bytes for each point of the
+// domain, beside the 32 of h: together little more than the two vectors that the
+// quotient takes before. More than maxCached buckets gain nothing: additions to
+// buckets in main memory take longer by as much as there are fewer of them
+// (measured from 2^18 to 2^24 buckets). size is that of a bucket in units of
+// 128 bytes.
+func (p *prover) maxBuckets(size int) int {
+	const least, maxCached = 1 << 17, 1 << 20
+	return min(max(p.layout.domain()/16*5, least), maxCached) / size
+}
 
 // sumLH is Σ h_i·H_i + Σ aux_i·L_i.
 func (p *prover) sumLH(h []fr.Element) (bls.G1Jac, error) {
 	sum := p.sumG1
-	if err := addPieces(p, sum, p.key.H, h); err != nil {
+	if err := addPieces(p, sum, p.key.H, 0, h); err != nil {
 		return bls.G1Jac{}, err
 	}
 	if err := p.eachPiece(nil, func(from int, values []fr.Element) error {
-		return addPieces(p, sum, p.key.L[from:from+len(values)], values)
+		return addPieces(p, sum, p.key.L, from, values)
 	}); err != nil {
 		return bls.G1Jac{}, err
 	}
@@ -30,12 +38,11 @@ func (p *prover) sumLH(h []fr.Element) (bls.G1Jac, error) {
 // sumA is the sum over A: all inputs, then the A-dense auxiliaries.
 func (p *prover) sumA(inputs []fr.Element) (bls.G1Jac, error) {
 	sum := p.sumG1
-	if err := addPieces(p, sum, p.key.A[:len(inputs)], inputs); err != nil {
+	if err := addPieces(p, sum, p.key.A, 0, inputs); err != nil {
 		return bls.G1Jac{}, err
 	}
-	rest := p.key.A[len(inputs):]
 	if err := p.eachPiece(p.layout.denseA, func(from int, values []fr.Element) error {
-		return addPieces(p, sum, rest[from:from+len(values)], values)
+		return addPieces(p, sum, p.key.A, len(inputs)+from, values)
 	}); err != nil {
 		return bls.G1Jac{}, err
 	}
@@ -55,28 +62,55 @@ func (p *prover) sumB2() (bls.G2Jac, error) {
 func sumB[A, J any](p *prover, sum accumulator[A, J], points []A) (J, error) {
 	var zero J
 	one := []fr.Element{fr.One()}
-	if err := addPieces(p, sum, points[:1], one); err != nil {
+	if err := addPieces(p, sum, points, 0, one); err != nil {
 		return zero, err
 	}
 	if err := p.eachPiece(p.layout.denseB, func(from int, values []fr.Element) error {
-		return addPieces(p, sum, points[1+from:1+from+len(values)], values)
+		return addPieces(p, sum, points, 1+from, values)
 	}); err != nil {
 		return zero, err
 	}
 	return sum.sum()
 }
 
-// addPieces adds to a sum and reports progress.
-func addPieces[A, J any](p *prover, sum accumulator[A, J], points []A, scalars []fr.Element) error {
-	for len(points) > 0 {
-		n := min(len(points), chunkPoints)
-		if err := sum.add(points[:n], scalars[:n]); err != nil {
+// addPieces adds the multiples of the points vector[from], vector[from+1], … to
+// a sum, reports progress and tells what comes next.
+func addPieces[A, J any](p *prover, sum accumulator[A, J], vector []A, from int, scalars []fr.Element) error {
+	for len(scalars) > 0 {
+		n := min(len(scalars), chunkPoints)
+		announce(p, vector, from, from+n)
+		if err := sum.add(vector[from:from+n], scalars[:n]); err != nil {
 			return err
 		}
 		p.advance(n)
-		points, scalars = points[n:], scalars[n:]
+		from, scalars = from+n, scalars[n:]
 	}
 	return nil
+}
+
+// Of a key that is on disk, aheadBytes before the points in use are asked for,
+// in pieces of aheadPiece: what a disk brings in a fraction of a second.
+const (
+	aheadBytes = 64 << 20
+	aheadPiece = 8 << 20
+)
+
+// announce tells what comes after the points from…to−1 of a vector, which are
+// in use now.
+func announce[A any](p *prover, vector []A, from, to int) {
+	if p.ahead == nil {
+		return
+	}
+	var point A
+	size := int(unsafe.Sizeof(point))
+	memory := unsafe.Slice((*byte)(unsafe.Pointer(unsafe.SliceData(vector))), len(vector)*size)
+	known := 0 // whole pieces announced before
+	if from > 0 {
+		known = from*size/aheadPiece*aheadPiece + aheadBytes
+	}
+	if next := to*size/aheadPiece*aheadPiece + aheadBytes; known < min(next, len(memory)) {
+		p.ahead(memory[known:min(next, len(memory))])
+	}
 }
 
 // eachPiece makes the auxiliary variables some blocks at a time and calls f
