@@ -16,16 +16,23 @@ import (
 // ErrTooLarge means that a proof can never fit this machine's memory budget.
 var ErrTooLarge = errors.New("proof does not fit the memory budget")
 
-// Memory of a proof, mapped keys aside: what one constraint costs at most, and
-// what does not depend on the size (MSM buckets, compiled block, tables).
+// Memory of a proof, mapped keys aside. A row of the FFT takes 64 bytes in the
+// quotient and up to 72 in the sums after it (h and buckets), and the collector
+// leaves a twentieth as garbage. Beside the rows there are tables and the
+// compiled block; the batches, points and witness in each worker's hands; and
+// the vanilla proof of each challenge.
 const (
-	bytesPerConstraint = 130
-	bytesPerProof      = 96 << 20
+	bytesPerRow       = 76
+	bytesPerProof     = 96 << 20
+	bytesPerWorker    = 6 << 20
+	bytesPerChallenge = 8 << 10
 )
 
-// proofMemory is the most that a proof of one partition takes.
+// proofMemory is the most that a proof of one partition takes on this machine.
 func proofMemory(s post.Setup) uint64 {
-	return bytesPerProof + bytesPerConstraint*params.Constraints(s)
+	rows := params.CountsOf(s).H + 1
+	return bytesPerProof + bytesPerRow*rows + bytesPerWorker*uint64(runtime.GOMAXPROCS(0)) +
+		bytesPerChallenge*uint64(s.Sectors*s.Challenges)
 }
 
 // Admission lets proofs begin only as far as memory and cores carry them. It is

@@ -3,6 +3,7 @@ package sector
 import (
 	"cmp"
 	"fmt"
+	"runtime"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -49,7 +50,10 @@ func openLeaves(tree *merkle.Tree, files merkle.Files, challenges []uint64, incl
 			return err
 		}
 		if l.missing.Add(-1) == 0 {
-			hashing.Go(func() { inclusion[i], failed[i] = tree.Assemble(challenges[i], l.data) })
+			hashing.Go(func() {
+				runtime.Gosched() // readers that are due go first: the store must not wait for hashing
+				inclusion[i], failed[i] = tree.Assemble(challenges[i], l.data)
+			})
 		}
 		return nil
 	})
