@@ -13,6 +13,7 @@ import (
 
 	"wdpost/internal/prover"
 	"wdpost/internal/prover/paramtool"
+	"wdpost/internal/run"
 	"wdpost/proofs/params"
 	"wdpost/proofs/post"
 )
@@ -153,6 +154,7 @@ func (w *work) run(ctx context.Context, c *cli.Command) error {
 	tool := &paramtool.Tool{
 		ParamsDir: c.String("params-dir"), Out: c.String("out"),
 		Trust: c.Bool("trust"), Generate: c.Bool("generate"), Progress: progress.report,
+		Log: run.NewLogger(progress, "info"),
 	}
 	if c.Bool("list") {
 		return w.list(tool)

@@ -123,13 +123,13 @@ func (j *KeyJob) run(ctx context.Context, log *slog.Logger) (Result, error) {
 	}
 	l := newLaps()
 	report := newReporter(log, "key generation", j.Circuit.String())
+	tool := paramtool.Tool{
+		ParamsDir: j.Dir, Out: j.Dir, Trust: true, Generate: true, Log: log,
+		Progress: report.stage,
+	}
 	if j.RawOnly {
-		err = makeRawKey(ctx, j.Dir, setup, report.points)
+		err = tool.MakeRaw(ctx, setup)
 	} else {
-		tool := paramtool.Tool{
-			ParamsDir: j.Dir, Out: j.Dir, Trust: true, Generate: true,
-			Progress: func(_ string, done, total uint64) { report.points(done, total) },
-		}
 		_, err = tool.Make(ctx, setup)
 	}
 	if err != nil {
@@ -222,25 +222,38 @@ func startProfile(path string) (stop func() error, err error) {
 
 // reporter logs how far long work is, at most every reportPeriod.
 type reporter struct {
-	log         *slog.Logger
-	work, on    string
-	start, next time.Time
+	log      *slog.Logger
+	work, on string
+	start    time.Time // of the first report
+	from     uint64    // what was done then
+	next     time.Time
 }
 
 const reportPeriod = 30 * time.Second
 
 func newReporter(log *slog.Logger, work, on string) *reporter {
-	now := time.Now()
-	return &reporter{log: log, work: work, on: on, start: now, next: now.Add(reportPeriod)}
+	return &reporter{log: log, work: work, on: on}
 }
 
+// stage is points for work in several stages.
+func (r *reporter) stage(name string, done, total uint64) {
+	if name != r.work {
+		*r = *newReporter(r.log, name, r.on)
+	}
+	r.points(done, total)
+}
+
+// points tells that done of total are done.
 func (r *reporter) points(done, total uint64) {
 	now := time.Now()
+	if r.start.IsZero() {
+		r.start, r.from, r.next = now, done, now.Add(reportPeriod)
+	}
 	if now.Before(r.next) || total == 0 {
 		return
 	}
 	r.next = now.Add(reportPeriod)
 	spent := now.Sub(r.start)
-	left := time.Duration(float64(spent) * float64(total-min(done, total)) / float64(max(done, 1)))
+	left := time.Duration(float64(spent) * float64(total-min(done, total)) / float64(max(done-r.from, 1)))
 	r.log.Info(r.work, "circuit", r.on, "done", done, "total", total, "left", left.Round(time.Second))
 }

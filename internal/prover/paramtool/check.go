@@ -90,7 +90,7 @@ func (t *Tool) verifyParams(ctx context.Context, s post.Setup, c *Check) error {
 	if c.Digest, err = t.stream(ctx, "verify .params of "+Name(s), f, discardKey{}, s); err != nil {
 		return err
 	}
-	return t.checkDigest(s, c.Digest, false)
+	return t.checkDigest(s, c.Digest)
 }
 
 func (t *Tool) verifyRaw(ctx context.Context, s post.Setup, c *Check) error {
@@ -104,7 +104,7 @@ func (t *Tool) verifyRaw(ctx context.Context, s post.Setup, c *Check) error {
 		return context.Cause(ctx)
 	})
 	if err == nil {
-		err = t.checkDigest(s, c.Digest, false)
+		err = t.checkDigest(s, c.Digest)
 	}
 	if err == nil {
 		if present, _ := isFile(t.paramsPath(s, params.ParamsExt)); present {
@@ -140,7 +140,7 @@ func (t *Tool) List() ([]Entry, error) {
 	}
 	var entries []Entry
 	for _, f := range files {
-		if id, _, ok := strings.Cut(f.Name(), params.RawExt); ok && strings.HasPrefix(id, "v28-") {
+		if id, _, ok := strings.Cut(f.Name(), params.RawExt); ok && strings.HasPrefix(id, "v28-") && !isCompanion(f.Name()) {
 			s, known := names[id]
 			entries = append(entries, t.entry(filepath.Join(t.Out, f.Name()), id, s, known))
 		}
@@ -159,8 +159,8 @@ func (t *Tool) entry(path, id string, s post.Setup, known bool) Entry {
 	if known {
 		e.Name = Name(s)
 	}
-	if strings.Contains(filepath.Base(path), asideMark) {
-		e.Err = errors.New("not finished: in the making, or left by a run that was interrupted")
+	if strings.Contains(filepath.Base(path), params.RawExt+unfinishedExt) {
+		e.Err = errors.New("not finished: in the making, or left by a run that was interrupted; see --generate and --remove")
 		return e
 	}
 	header, err := readRawHeader(path)
