@@ -149,6 +149,11 @@ func (w *work) run(ctx context.Context, c *cli.Command) error {
 	if n := c.Int("partition-sectors"); n < 0 {
 		return fmt.Errorf("--partition-sectors %d: it must be positive", n)
 	}
+	for _, dir := range []string{"out", "params-dir"} {
+		if c.String(dir) == "" {
+			return fmt.Errorf("--%s is empty: name a directory", dir)
+		}
+	}
 	progress := newProgress(w.errOut)
 	defer progress.end()
 	tool := &paramtool.Tool{

@@ -28,6 +28,7 @@ type Job struct {
 	Verify   *VerifyJob   `json:"verify,omitempty"`
 	Poseidon *PoseidonJob `json:"poseidon,omitempty"`
 	Reading  *ReadingJob  `json:"reading,omitempty"`
+	Cancel   *CancelJob   `json:"cancel,omitempty"`
 }
 
 // Result is what a job brings.
@@ -36,6 +37,7 @@ type Result struct {
 	Seconds map[string]float64 `json:"seconds,omitempty"`
 	Proof   []byte             `json:"proof,omitempty"`
 	Reads   *ReadingResult     `json:"reads,omitempty"`
+	Cancels []CanceledProof    `json:"cancels,omitempty"`
 }
 
 // KeyJob makes development keys. Its step is "key".
@@ -68,6 +70,8 @@ func (j Job) name() string {
 		return "verify " + j.Verify.Proofs
 	case j.Poseidon != nil:
 		return "poseidon"
+	case j.Cancel != nil:
+		return "cancel proofs of " + j.Cancel.Circuit.String()
 	default:
 		return "read sectors"
 	}
@@ -93,6 +97,8 @@ func RunJob(ctx context.Context, in io.Reader, out io.Writer, log *slog.Logger) 
 		result, err = job.Poseidon.run()
 	case job.Reading != nil:
 		result, err = job.Reading.run(ctx)
+	case job.Cancel != nil:
+		result, err = job.Cancel.run(ctx, log)
 	default:
 		err = errors.New("the job is empty")
 	}
@@ -140,24 +146,12 @@ func (j *KeyJob) run(ctx context.Context, log *slog.Logger) (Result, error) {
 }
 
 func (j *ProveJob) run(ctx context.Context, log *slog.Logger) (result Result, err error) {
-	question, err := j.question()
-	if err != nil {
-		return Result{}, err
-	}
-	keyConfig := prover.KeyConfig{ParamsDir: j.Keys, RawDirs: []string{j.Keys}}
-	keys := prover.NewKeys(keyConfig)
+	keys := prover.NewKeys(j.keyConfig())
 	defer func() { err = errors.Join(err, keys.Close()) }()
 	l := newLaps()
-	engine, err := prover.New(prover.Config{
-		Reader: sector.NewReader(sector.NewGuard(sector.GuardConfig{})), Keys: keyConfig,
-		PartitionSectors: j.Circuit.PartitionSectors,
-	})
+	read, err := j.read(ctx)
 	if err != nil {
 		return Result{}, err
-	}
-	read, faults, err := engine.Read(ctx, question)
-	if err != nil || len(faults) > 0 {
-		return Result{}, errors.Join(fmt.Errorf("read sectors: faults %v", faults), err)
 	}
 	l.lap("vanilla")
 	key, err := keys.Proving(ctx, read.Statement.Setup)
@@ -186,6 +180,31 @@ func (j *ProveJob) run(ctx context.Context, log *slog.Logger) (result Result, er
 	}
 	l.lap("verify")
 	return Result{Seconds: l.seconds, Proof: proof}, nil
+}
+
+func (j *ProveJob) keyConfig() prover.KeyConfig {
+	return prover.KeyConfig{ParamsDir: j.Keys, RawDirs: []string{j.Keys}}
+}
+
+// read reads all sectors of the job's list; one that cannot be proven is an
+// error.
+func (j *ProveJob) read(ctx context.Context) (*proofs.Task, error) {
+	question, err := j.question()
+	if err != nil {
+		return nil, err
+	}
+	engine, err := prover.New(prover.Config{
+		Reader: sector.NewReader(sector.NewGuard(sector.GuardConfig{})), Keys: j.keyConfig(),
+		PartitionSectors: j.Circuit.PartitionSectors,
+	})
+	if err != nil {
+		return nil, err
+	}
+	read, faults, err := engine.Read(ctx, question)
+	if err != nil || len(faults) > 0 {
+		return nil, errors.Join(fmt.Errorf("read sectors: faults %v", faults), err)
+	}
+	return read, nil
 }
 
 // question is the proving task over all sectors of the job's list.

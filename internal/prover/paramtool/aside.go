@@ -9,6 +9,8 @@ import (
 	"path/filepath"
 
 	"golang.org/x/sys/unix"
+
+	"wdpost/internal/prover"
 )
 
 // asideMark is part of the name of every file that is not whole yet.
@@ -62,8 +64,8 @@ func removeAsides(target string) error {
 			continue
 		}
 		f, err := lockFile(path, os.O_RDONLY)
-		if errors.Is(err, os.ErrNotExist) || errors.Is(err, ErrBusy) {
-			continue
+		if errors.Is(err, os.ErrNotExist) || errors.Is(err, ErrBusy) || errors.Is(err, os.ErrPermission) {
+			continue // gone, in use, or another user's
 		}
 		if err == nil {
 			err = errors.Join(remove(path), f.Close())
@@ -159,13 +161,20 @@ func writeAside(target string, content []byte) error {
 }
 
 // freeSpace is the number of bytes that an ordinary user can still write to the
-// file system of dir, or of the nearest directory above it that exists.
+// file system of dir, or of the nearest directory above it that exists. What
+// lies in memory has no more room than there is memory.
 func freeSpace(dir string) (uint64, error) {
 	st, err := fileSystem(dir)
 	if err != nil {
 		return 0, fmt.Errorf("free space of %s: %w", dir, err)
 	}
-	return st.Bavail * uint64(st.Bsize), nil
+	free := st.Bavail * uint64(st.Bsize)
+	if st.Type == unix.TMPFS_MAGIC {
+		if memory, err := prover.AvailableMemory(); err == nil {
+			free = min(free, memory)
+		}
+	}
+	return free, nil
 }
 
 // fileSystem describes that of dir, or of the nearest directory above it that

@@ -99,6 +99,21 @@ func (t *Tool) current(s post.Setup) (*params.RawHeader, error) {
 	return &header, nil
 }
 
+// publishedRaw reports whether there is a good raw cache of the network's key
+// of a circuit, and the digest of its source.
+func (t *Tool) publishedRaw(s post.Setup) (params.Digest, bool) {
+	published, ok := params.LookupPublished(s)
+	if !ok {
+		return params.Digest{}, false
+	}
+	raw, err := prover.OpenRawFile(t.rawPath(s), s)
+	if err != nil {
+		return params.Digest{}, false
+	}
+	source := raw.Header.Source
+	return source, raw.Close() == nil && published.Params.Check(source) == nil
+}
+
 // readHead reads the first n bytes of a file.
 func readHead(path string, n uint64) ([]byte, error) {
 	f, err := os.Open(path)

@@ -465,8 +465,8 @@ func TestRemoveUnfinished(t *testing.T) {
 	if m.tool.Unfinished(tiny) == 0 {
 		t.Error("takes no room")
 	}
-	if _, err := m.tool.Remove(tiny); err != nil {
-		t.Fatal(err)
+	if removed, err := m.tool.Remove(tiny); err != nil || !removed {
+		t.Fatalf("removed %t, %v", removed, err)
 	}
 	if left := files(t, m.tool.Out); len(left) != 0 || m.tool.Unfinished(tiny) != 0 {
 		t.Errorf("left behind: %v", left)

@@ -131,7 +131,8 @@ type Result struct {
 
 // Make makes sure that there is a raw cache of a circuit: it makes development
 // keys where there are none and that is allowed, and turns the .params file
-// into a raw cache unless that has been done.
+// into a raw cache unless that has been done. A raw cache of the network's key
+// is enough without the .params file, and is never replaced by development keys.
 func (t *Tool) Make(ctx context.Context, s post.Setup) (Result, error) {
 	if err := s.Validate(); err != nil {
 		return Result{Setup: s}, err
@@ -140,6 +141,10 @@ func (t *Tool) Make(ctx context.Context, s post.Setup) (Result, error) {
 	if present, err := isFile(t.paramsPath(s, params.ParamsExt)); err != nil {
 		return result, err
 	} else if !present {
+		if result.Source, result.Kept = t.publishedRaw(s); result.Kept {
+			result.Published = true
+			return result, nil
+		}
 		if !t.Generate && s.SectorSize > prover.MaxGenerated {
 			return result, fmt.Errorf("%s: no %s in %s; keys of this size cannot be made here: %s",
 				Name(s), params.CacheID(s)+params.ParamsExt, t.ParamsDir, prover.Remedy(s, t.ParamsDir))
@@ -152,6 +157,11 @@ func (t *Tool) Make(ctx context.Context, s post.Setup) (Result, error) {
 		return result, nil
 	}
 	if header, err := t.current(s); err == nil {
+		if !t.Generate {
+			if err := t.checkDigest(s, header.Source); err != nil {
+				return result, fmt.Errorf("%s: %s: %w", Name(s), t.rawPath(s), err)
+			}
+		}
 		result.Kept, result.Source = true, header.Source
 	} else {
 		source, err := t.convert(ctx, s)
