@@ -13,6 +13,7 @@ import (
 
 	"wdpost/internal/prover"
 	"wdpost/internal/prover/paramtool"
+	"wdpost/internal/run"
 	"wdpost/proofs/params"
 	"wdpost/proofs/post"
 )
@@ -148,11 +149,17 @@ func (w *work) run(ctx context.Context, c *cli.Command) error {
 	if n := c.Int("partition-sectors"); n < 0 {
 		return fmt.Errorf("--partition-sectors %d: it must be positive", n)
 	}
+	for _, dir := range []string{"out", "params-dir"} {
+		if c.String(dir) == "" {
+			return fmt.Errorf("--%s is empty: name a directory", dir)
+		}
+	}
 	progress := newProgress(w.errOut)
 	defer progress.end()
 	tool := &paramtool.Tool{
 		ParamsDir: c.String("params-dir"), Out: c.String("out"),
 		Trust: c.Bool("trust"), Generate: c.Bool("generate"), Progress: progress.report,
+		Log: run.NewLogger(progress, "info"),
 	}
 	if c.Bool("list") {
 		return w.list(tool)

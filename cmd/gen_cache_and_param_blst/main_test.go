@@ -52,11 +52,14 @@ func TestParseSize(t *testing.T) {
 }
 
 func TestProgressLines(t *testing.T) {
-	got := line("convert window 32GiB", 250_000_000, 1_000_000_000, 2*time.Second)
+	got := line("convert window 32GiB", 0, 250_000_000, 1_000_000_000, 2*time.Second)
 	if got != "convert window 32GiB: 25.0%, 125.0 MB/s, 6s left" {
 		t.Error(got)
 	}
-	if got := line("x", 0, 0, 0); !strings.Contains(got, "? left") {
+	if got := line("gone on with", 500_000_000, 600_000_000, 1_000_000_000, time.Second); got != "gone on with: 60.0%, 100.0 MB/s, 4s left" {
+		t.Error(got)
+	}
+	if got := line("x", 0, 0, 0, 0); !strings.Contains(got, "? left") {
 		t.Error(got)
 	}
 	p := newProgress(os.NewFile(0, "")) // not a terminal in tests, and no crash if it is

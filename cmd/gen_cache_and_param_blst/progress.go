@@ -23,6 +23,7 @@ type progress struct {
 	bars     *mpb.Progress // of the current stage; nil where there is no terminal
 	bar      *mpb.Bar
 	stage    string
+	from     uint64 // of the stage, done when it was first reported
 	begun    time.Time
 	told     time.Time
 }
@@ -37,11 +38,17 @@ func isTerminal(f *os.File) bool {
 	return err == nil
 }
 
+// Write writes a message of its own line, below what is drawn of the stage.
+func (p *progress) Write(message []byte) (int, error) {
+	p.end()
+	return p.w.Write(message)
+}
+
 // report is a paramtool.Progress.
 func (p *progress) report(stage string, done, total uint64) {
 	if stage != p.stage {
 		p.end()
-		p.begin(stage, total)
+		p.begin(stage, done, total)
 	}
 	if p.bar != nil {
 		p.bar.SetCurrent(int64(done))
@@ -49,23 +56,30 @@ func (p *progress) report(stage string, done, total uint64) {
 	}
 	if now := time.Now(); done < total && now.Sub(p.told) >= lineEvery {
 		p.told = now
-		fmt.Fprintln(p.w, line(stage, done, total, now.Sub(p.begun)))
+		fmt.Fprintln(p.w, line(stage, p.from, done, total, now.Sub(p.begun)))
 	}
 }
 
-// line is the progress of a stage in words.
-func line(stage string, done, total uint64, took time.Duration) string {
-	rate := float64(done) / max(took.Seconds(), 1e-3)
+// line is the progress of a stage in words; from was done before it took any
+// time.
+func line(stage string, from, done, total uint64, took time.Duration) string {
+	return fmt.Sprintf("%s: %.1f%%, %s", stage, 100*float64(done)/float64(max(total, 1)), pace(from, done, total, took))
+}
+
+// pace is rate and time left.
+func pace(from, done, total uint64, took time.Duration) string {
+	rate := float64(done-from) / max(took.Seconds(), 1e-3)
 	left := "?"
-	if done > 0 {
+	if done > from {
 		left = time.Duration(float64(total-done) / rate * float64(time.Second)).Round(time.Second).String()
 	}
-	return fmt.Sprintf("%s: %.1f%%, %.1f MB/s, %s left", stage, 100*float64(done)/float64(max(total, 1)), rate/1e6, left)
+	return fmt.Sprintf("%.1f MB/s, %s left", rate/1e6, left)
 }
 
-func (p *progress) begin(stage string, total uint64) {
-	p.stage, p.begun = stage, time.Now()
+func (p *progress) begin(stage string, from, total uint64) {
+	p.stage, p.from, p.begun = stage, from, time.Now()
 	p.told = p.begun
+	begun := p.begun // the bar is drawn by a goroutine of its own
 	if !p.terminal {
 		return
 	}
@@ -74,9 +88,10 @@ func (p *progress) begin(stage string, total uint64) {
 		mpb.PrependDecorators(decor.Name(stage+" ")),
 		mpb.AppendDecorators(
 			decor.Percentage(decor.WCSyncSpace),
-			decor.AverageSpeed(decor.SizeB1000(0), " % .1f"),
 			decor.Name(" "),
-			decor.AverageETA(decor.ET_STYLE_GO),
+			decor.Any(func(at decor.Statistics) string {
+				return pace(from, max(from, uint64(at.Current)), uint64(at.Total), time.Since(begun))
+			}),
 		),
 	)
 }

@@ -1,6 +1,6 @@
 // Command wdpost-bench measures the proof system on this machine: beside the
-// reference implementation (the default), over growing circuits (scale), and on
-// a whole partition of real size (full).
+// reference implementation (the default), over growing circuits (scale), on a
+// whole partition of real size (full), and the end of canceled proofs (cancel).
 package main
 
 import (
@@ -35,7 +35,7 @@ func command() *cli.Command {
 			Value: filepath.Join(os.TempDir(), "wdpost-bench"),
 		}),
 		Action:   compare,
-		Commands: []*cli.Command{scaleCommand(), fullCommand(), jobCommand()},
+		Commands: []*cli.Command{scaleCommand(), fullCommand(), cancelCommand(), jobCommand()},
 	}
 }
 

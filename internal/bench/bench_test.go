@@ -232,6 +232,35 @@ func TestChildFails(t *testing.T) {
 	}
 }
 
+// TestCancel cancels proofs of one sector.
+func TestCancel(t *testing.T) {
+	if testing.Short() {
+		t.Skip("makes keys and proves")
+	}
+	report, err := Cancel(t.Context(), CancelConfig{Place: testPlace(t), Sectors: 1, Tries: 4})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var b strings.Builder
+	if err := report.Write(&b); err != nil {
+		t.Fatal(err)
+	}
+	// On a busy machine a proof may be done before it is canceled, but not all.
+	if n := len(report.Proofs); n < 1 || n > 4 || !strings.Contains(b.String(), "| all | ") || !strings.Contains(b.String(), "Target: 200ms") {
+		t.Errorf("%d proofs canceled, in words\n%s", n, b.String())
+	}
+}
+
+// TestPhase: the boundaries are where Prove moves on.
+func TestPhase(t *testing.T) {
+	c := groth16.Counts{H: 7, L: 5, A: 4, B: 3}
+	for done, want := range map[int]string{0: phaseRows, 1: phaseTransforms, 7: phaseTransforms, 8: phaseSumLH, 19: phaseSumLH, 20: phaseSumA, 23: phaseSumA, 24: phaseSumB} {
+		if p := phase(uint64(done), c); p != want {
+			t.Errorf("%d done: %q, want %q", done, p, want)
+		}
+	}
+}
+
 // TestScale proves windows of one and two sectors of 32 GiB shape.
 func TestScale(t *testing.T) {
 	if testing.Short() {

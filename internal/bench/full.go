@@ -8,7 +8,10 @@ import (
 	"os"
 	"path/filepath"
 
+	"golang.org/x/sys/unix"
+
 	"wdpost/internal/prover"
+	"wdpost/internal/prover/paramtool"
 	"wdpost/internal/sectorfile"
 	"wdpost/proofs/params"
 	"wdpost/proofs/post"
@@ -27,9 +30,9 @@ type FullConfig struct {
 const fullReserve = 2 << 30
 
 // Full makes sparse 32 GiB sectors (see challenged) and development keys for a
-// whole partition, proves it and verifies the proof. Every stage is done once: an interrupted run
-// continues with the stage that was not finished. Key generation is one stage,
-// made anew when interrupted.
+// whole partition, proves it and verifies the proof. Every stage is done once: an
+// interrupted run continues with the stage that was not finished, and the key
+// with the points that it lacks.
 func Full(ctx context.Context, cfg FullConfig) error {
 	n, err := cfg.sectors()
 	if err != nil {
@@ -42,7 +45,7 @@ func Full(ctx context.Context, cfg FullConfig) error {
 	if err := f.checkMemory(); err != nil {
 		return err
 	}
-	record, err := OpenRecord(filepath.Join(cfg.Place.Dir, "full-partition.json"), f.circuit.String())
+	record, err := OpenRecord(cfg.recordPath(), f.circuit.String())
 	if err != nil {
 		return err
 	}
@@ -58,13 +61,23 @@ type full struct {
 	setup   post.Setup
 }
 
-// sectors is how many sectors the partition has: fewer than the network's only
-// where the disk is too small.
+func (cfg *FullConfig) recordPath() string {
+	return filepath.Join(cfg.Place.Dir, "full-partition.json")
+}
+
+// sectors is how many sectors the partition has: those of the run that was
+// begun, else fewer than the network's only where the disk is too small.
 func (cfg *FullConfig) sectors() (int, error) {
 	if cfg.Sectors > 0 {
 		return cfg.Sectors, nil
 	}
 	standard := post.Window32GiBV1_1.Setup().Sectors
+	begun := recordedRun(cfg.recordPath())
+	for n := 1; n <= standard && begun != ""; n++ {
+		if circuitOf(post.Window32GiBV1_1, n).String() == begun {
+			return n, nil
+		}
+	}
 	if cfg.Place.hasKey(scaleSetup(standard), true) {
 		return standard, nil
 	}
@@ -72,7 +85,8 @@ func (cfg *FullConfig) sectors() (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	n := sectorsThatFit(free, standard)
+	unfinished := (&paramtool.Tool{Out: cfg.Place.KeyDir()}).Unfinished(scaleSetup(standard))
+	n := sectorsThatFit(free+unfinished, standard)
 	switch {
 	case n == 0:
 		return 0, fmt.Errorf("%s has %s free, not enough for the key of a single sector", cfg.Place.Dir, bytesText(free))
@@ -184,4 +198,13 @@ func (f *full) verify(ctx context.Context) (usage Usage, err error) {
 	}
 	f.Log.Info("the proof verifies", "sectors", f.n, "proof", f.proofPath())
 	return usage, nil
+}
+
+// freeBytes is what an ordinary user can still write to a directory.
+func freeBytes(dir string) (uint64, error) {
+	var st unix.Statfs_t
+	if err := unix.Statfs(dir, &st); err != nil {
+		return 0, fmt.Errorf("free space of %s: %w", dir, err)
+	}
+	return st.Bavail * uint64(st.Bsize), nil
 }

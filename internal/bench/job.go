@@ -28,6 +28,7 @@ type Job struct {
 	Verify   *VerifyJob   `json:"verify,omitempty"`
 	Poseidon *PoseidonJob `json:"poseidon,omitempty"`
 	Reading  *ReadingJob  `json:"reading,omitempty"`
+	Cancel   *CancelJob   `json:"cancel,omitempty"`
 }
 
 // Result is what a job brings.
@@ -36,6 +37,7 @@ type Result struct {
 	Seconds map[string]float64 `json:"seconds,omitempty"`
 	Proof   []byte             `json:"proof,omitempty"`
 	Reads   *ReadingResult     `json:"reads,omitempty"`
+	Cancels []CanceledProof    `json:"cancels,omitempty"`
 }
 
 // KeyJob makes development keys. Its step is "key".
@@ -68,6 +70,8 @@ func (j Job) name() string {
 		return "verify " + j.Verify.Proofs
 	case j.Poseidon != nil:
 		return "poseidon"
+	case j.Cancel != nil:
+		return "cancel proofs of " + j.Cancel.Circuit.String()
 	default:
 		return "read sectors"
 	}
@@ -93,6 +97,8 @@ func RunJob(ctx context.Context, in io.Reader, out io.Writer, log *slog.Logger) 
 		result, err = job.Poseidon.run()
 	case job.Reading != nil:
 		result, err = job.Reading.run(ctx)
+	case job.Cancel != nil:
+		result, err = job.Cancel.run(ctx, log)
 	default:
 		err = errors.New("the job is empty")
 	}
@@ -123,13 +129,13 @@ func (j *KeyJob) run(ctx context.Context, log *slog.Logger) (Result, error) {
 	}
 	l := newLaps()
 	report := newReporter(log, "key generation", j.Circuit.String())
+	tool := paramtool.Tool{
+		ParamsDir: j.Dir, Out: j.Dir, Trust: true, Generate: true, Log: log,
+		Progress: report.stage,
+	}
 	if j.RawOnly {
-		err = makeRawKey(ctx, j.Dir, setup, report.points)
+		err = tool.MakeRaw(ctx, setup)
 	} else {
-		tool := paramtool.Tool{
-			ParamsDir: j.Dir, Out: j.Dir, Trust: true, Generate: true,
-			Progress: func(_ string, done, total uint64) { report.points(done, total) },
-		}
 		_, err = tool.Make(ctx, setup)
 	}
 	if err != nil {
@@ -140,24 +146,12 @@ func (j *KeyJob) run(ctx context.Context, log *slog.Logger) (Result, error) {
 }
 
 func (j *ProveJob) run(ctx context.Context, log *slog.Logger) (result Result, err error) {
-	question, err := j.question()
-	if err != nil {
-		return Result{}, err
-	}
-	keyConfig := prover.KeyConfig{ParamsDir: j.Keys, RawDirs: []string{j.Keys}}
-	keys := prover.NewKeys(keyConfig)
+	keys := prover.NewKeys(j.keyConfig())
 	defer func() { err = errors.Join(err, keys.Close()) }()
 	l := newLaps()
-	engine, err := prover.New(prover.Config{
-		Reader: sector.NewReader(sector.NewGuard(sector.GuardConfig{})), Keys: keyConfig,
-		PartitionSectors: j.Circuit.PartitionSectors,
-	})
+	read, err := j.read(ctx)
 	if err != nil {
 		return Result{}, err
-	}
-	read, faults, err := engine.Read(ctx, question)
-	if err != nil || len(faults) > 0 {
-		return Result{}, errors.Join(fmt.Errorf("read sectors: faults %v", faults), err)
 	}
 	l.lap("vanilla")
 	key, err := keys.Proving(ctx, read.Statement.Setup)
@@ -186,6 +180,31 @@ func (j *ProveJob) run(ctx context.Context, log *slog.Logger) (result Result, er
 	}
 	l.lap("verify")
 	return Result{Seconds: l.seconds, Proof: proof}, nil
+}
+
+func (j *ProveJob) keyConfig() prover.KeyConfig {
+	return prover.KeyConfig{ParamsDir: j.Keys, RawDirs: []string{j.Keys}}
+}
+
+// read reads all sectors of the job's list; one that cannot be proven is an
+// error.
+func (j *ProveJob) read(ctx context.Context) (*proofs.Task, error) {
+	question, err := j.question()
+	if err != nil {
+		return nil, err
+	}
+	engine, err := prover.New(prover.Config{
+		Reader: sector.NewReader(sector.NewGuard(sector.GuardConfig{})), Keys: j.keyConfig(),
+		PartitionSectors: j.Circuit.PartitionSectors,
+	})
+	if err != nil {
+		return nil, err
+	}
+	read, faults, err := engine.Read(ctx, question)
+	if err != nil || len(faults) > 0 {
+		return nil, errors.Join(fmt.Errorf("read sectors: faults %v", faults), err)
+	}
+	return read, nil
 }
 
 // question is the proving task over all sectors of the job's list.
@@ -222,25 +241,38 @@ func startProfile(path string) (stop func() error, err error) {
 
 // reporter logs how far long work is, at most every reportPeriod.
 type reporter struct {
-	log         *slog.Logger
-	work, on    string
-	start, next time.Time
+	log      *slog.Logger
+	work, on string
+	start    time.Time // of the first report
+	from     uint64    // what was done then
+	next     time.Time
 }
 
 const reportPeriod = 30 * time.Second
 
 func newReporter(log *slog.Logger, work, on string) *reporter {
-	now := time.Now()
-	return &reporter{log: log, work: work, on: on, start: now, next: now.Add(reportPeriod)}
+	return &reporter{log: log, work: work, on: on}
 }
 
+// stage is points for work in several stages.
+func (r *reporter) stage(name string, done, total uint64) {
+	if name != r.work {
+		*r = *newReporter(r.log, name, r.on)
+	}
+	r.points(done, total)
+}
+
+// points tells that done of total are done.
 func (r *reporter) points(done, total uint64) {
 	now := time.Now()
+	if r.start.IsZero() {
+		r.start, r.from, r.next = now, done, now.Add(reportPeriod)
+	}
 	if now.Before(r.next) || total == 0 {
 		return
 	}
 	r.next = now.Add(reportPeriod)
 	spent := now.Sub(r.start)
-	left := time.Duration(float64(spent) * float64(total-min(done, total)) / float64(max(done, 1)))
+	left := time.Duration(float64(spent) * float64(total-min(done, total)) / float64(max(done-r.from, 1)))
 	r.log.Info(r.work, "circuit", r.on, "done", done, "total", total, "left", left.Round(time.Second))
 }

@@ -57,6 +57,16 @@ func OpenRecord(path, of string) (*Record, error) {
 	return r, nil
 }
 
+// recordedRun is what the record in a file is about; empty if there is none.
+func recordedRun(path string) string {
+	var r Record
+	b, err := os.ReadFile(path)
+	if err != nil || json.Unmarshal(b, &r) != nil {
+		return ""
+	}
+	return r.Of
+}
+
 // Continue runs the stages that are not done, in order. One that is made anew
 // makes all after it anew.
 func (r *Record) Continue(ctx context.Context, stages []Stage, log *slog.Logger) error {
@@ -97,7 +107,7 @@ func (r *Record) write() error {
 // writeWhole makes a file durable under a passing name and then gives it its
 // own.
 func writeWhole(path string, content []byte) error {
-	f, err := os.CreateTemp(filepath.Dir(path), filepath.Base(path)+partialExt)
+	f, err := os.CreateTemp(filepath.Dir(path), filepath.Base(path)+".partial")
 	if err != nil {
 		return err
 	}

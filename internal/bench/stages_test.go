@@ -131,6 +131,9 @@ func TestFull(t *testing.T) {
 	if again, err := os.Stat(key); err != nil || !again.ModTime().Equal(made.ModTime()) {
 		t.Errorf("the key was made again: %v", err)
 	}
+	if n, err := (&FullConfig{Place: place}).sectors(); err != nil || n != 1 {
+		t.Errorf("goes on with %d sectors, %v", n, err)
+	}
 	cfg.Sectors = 2
 	if err := Full(t.Context(), cfg); err == nil {
 		t.Error("a run of another size takes the record")

@@ -21,7 +21,7 @@ type SetupConfig struct {
 // bellperson's generate_parameters for the same trapdoor.
 //
 // It holds one block of the circuit and a bounded piece of a vector at a time,
-// never a whole vector.
+// never a whole vector. A ResumingSink spares it the points that are there.
 func Setup(c Circuit, t *Trapdoor, sink Sink, config SetupConfig) error {
 	l, err := newLayout(c)
 	if err != nil {
@@ -56,7 +56,8 @@ type setup struct {
 	g2       multiplier[bls.G2Affine]
 	inputs   evaluations // of ONE and all public inputs of the system
 
-	made, total uint64 // points handed to the sink
+	there       uint64 // points of this vector and the later ones that the sink had from the beginning
+	made, total uint64 // points that the sink has
 }
 
 // evaluations are u_i(τ), v_i(τ), w_i(τ) of some variables.
@@ -87,6 +88,11 @@ func (s *setup) run() error {
 	}
 	if err := s.sink.Begin(vk, counts); err != nil {
 		return fmt.Errorf("begin key: %w", err)
+	}
+	if sink, ok := s.sink.(ResumingSink); ok {
+		if s.there = sink.Resume(); s.there > s.total {
+			return fmt.Errorf("resume key: the sink has %d points, the key %d", s.there, s.total)
+		}
 	}
 	for _, vector := range []func() error{s.vectorH, s.vectorL, s.vectorA, s.vectorB1, s.vectorB2} {
 		if err := vector(); err != nil {

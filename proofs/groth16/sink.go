@@ -38,6 +38,16 @@ type Sink interface {
 	End() error
 }
 
+// ResumingSink is a Sink that may have the beginning of the key already, from a
+// setup of the same circuit and trapdoor that was interrupted.
+type ResumingSink interface {
+	Sink
+	// Resume is called once, after Begin. It returns how many points the sink
+	// has, counted through the vectors in their order. Setup does not make
+	// those again; the first point it hands over is the next one.
+	Resume() (points uint64)
+}
+
 // keySink collects a key in memory.
 type keySink struct {
 	pk   ProvingKey

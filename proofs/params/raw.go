@@ -87,7 +87,10 @@ type rawSection struct {
 
 // sectionName is for messages.
 func sectionName(i int) string {
-	if i == 0 {
+	switch {
+	case i < 0:
+		return "header"
+	case i == 0:
 		return "vk"
 	}
 	return Vector(i - 1).String()

@@ -25,7 +25,8 @@ type RawWriter struct {
 	sum    hash.Hash
 }
 
-// RawFile is where a RawWriter writes: an empty *os.File.
+// RawFile is where a RawWriter writes: an empty *os.File, or something that has
+// part of the same bytes already.
 type RawFile interface {
 	io.Writer
 	io.WriterAt

@@ -9,6 +9,8 @@ import (
 	"path/filepath"
 
 	"golang.org/x/sys/unix"
+
+	"wdpost/internal/prover"
 )
 
 // asideMark is part of the name of every file that is not whole yet.
@@ -44,29 +46,50 @@ func createAside(target string) (*aside, error) {
 
 // removeRemains removes the unfinished files of target whose makers are gone.
 func removeRemains(target string) error {
+	if err := removeUnfinished(target); err != nil {
+		return fmt.Errorf("remove an unfinished key: %w", err)
+	}
+	return removeAsides(target)
+}
+
+// removeAsides removes what interrupted runs left of target, but for an
+// unfinished key.
+func removeAsides(target string) error {
 	found, err := filepath.Glob(globQuote(target) + asideMark + "*")
 	if err != nil {
 		return err
 	}
 	for _, path := range found {
-		f, err := os.Open(path)
-		if os.IsNotExist(err) {
+		if isCompanion(path) {
 			continue
 		}
-		if err != nil {
-			return err
+		f, err := lockFile(path, os.O_RDONLY)
+		if errors.Is(err, os.ErrNotExist) || errors.Is(err, ErrBusy) || errors.Is(err, os.ErrPermission) {
+			continue // gone, in use, or another user's
 		}
-		err = unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
 		if err == nil {
-			err = os.Remove(path)
-		} else if errors.Is(err, unix.EWOULDBLOCK) {
-			err = nil // its maker is at work
+			err = errors.Join(remove(path), f.Close())
 		}
-		if err := errors.Join(err, f.Close()); err != nil {
+		if err != nil {
 			return fmt.Errorf("remove the remains of an earlier run: %w", err)
 		}
 	}
 	return nil
+}
+
+// removeUnfinished removes the unfinished key of target with its companions
+// unless somebody is at work on it.
+func removeUnfinished(target string) error {
+	f, err := lockFile(target+unfinishedExt, os.O_RDONLY)
+	switch {
+	case errors.Is(err, ErrBusy):
+		return nil
+	case errors.Is(err, os.ErrNotExist):
+		return forget(target)
+	case err != nil:
+		return err
+	}
+	return errors.Join(forget(target), remove(f.Name()), f.Close())
 }
 
 // globQuote makes filepath.Glob take a path literally.
@@ -138,35 +161,70 @@ func writeAside(target string, content []byte) error {
 }
 
 // freeSpace is the number of bytes that an ordinary user can still write to the
-// file system of dir, or of the nearest directory above it that exists.
+// file system of dir, or of the nearest directory above it that exists. What
+// lies in memory has no more room than there is memory.
 func freeSpace(dir string) (uint64, error) {
-	var st unix.Statfs_t
+	st, err := fileSystem(dir)
+	if err != nil {
+		return 0, fmt.Errorf("free space of %s: %w", dir, err)
+	}
+	free := st.Bavail * uint64(st.Bsize)
+	if st.Type == unix.TMPFS_MAGIC {
+		if memory, err := prover.AvailableMemory(); err == nil {
+			free = min(free, memory)
+		}
+	}
+	return free, nil
+}
+
+// fileSystem describes that of dir, or of the nearest directory above it that
+// exists.
+func fileSystem(dir string) (st unix.Statfs_t, err error) {
 	for {
 		err := unix.Statfs(dir, &st)
-		if err == nil {
-			return st.Bavail * uint64(st.Bsize), nil
-		}
 		parent := filepath.Dir(dir)
 		if !errors.Is(err, unix.ENOENT) || parent == dir {
-			return 0, fmt.Errorf("free space of %s: %w", dir, err)
+			return st, err
 		}
 		dir = parent
 	}
 }
 
-// meter is a reader that counts, reports and ends with its context.
+// sameFileSystem reports whether two directories share their free space.
+func sameFileSystem(a, b string) bool {
+	x, errX := fileSystem(a)
+	y, errY := fileSystem(b)
+	return errX == nil && errY == nil && x.Fsid == y.Fsid
+}
+
+// allocated is the number of bytes that a file takes of its file system; 0 if
+// it is not there.
+func allocated(path string) uint64 {
+	var st unix.Stat_t
+	if unix.Stat(path, &st) != nil {
+		return 0
+	}
+	return uint64(st.Blocks) * 512
+}
+
+// meter counts the bytes that pass, reports them and ends with its context. It
+// reads from r or writes to w.
 type meter struct {
 	ctx    context.Context
 	r      io.Reader
+	w      io.Writer
 	bytes  uint64
 	report func(bytes uint64)
 }
 
-func (m *meter) Read(b []byte) (int, error) {
+func (m *meter) Read(b []byte) (int, error)  { return m.pass(m.r.Read, b) }
+func (m *meter) Write(b []byte) (int, error) { return m.pass(m.w.Write, b) }
+
+func (m *meter) pass(step func([]byte) (int, error), b []byte) (int, error) {
 	if m.ctx.Err() != nil {
 		return 0, context.Cause(m.ctx)
 	}
-	n, err := m.r.Read(b)
+	n, err := step(b)
 	m.bytes += uint64(n)
 	m.report(m.bytes)
 	return n, err

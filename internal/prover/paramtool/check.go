@@ -90,7 +90,7 @@ func (t *Tool) verifyParams(ctx context.Context, s post.Setup, c *Check) error {
 	if c.Digest, err = t.stream(ctx, "verify .params of "+Name(s), f, discardKey{}, s); err != nil {
 		return err
 	}
-	return t.checkDigest(s, c.Digest, false)
+	return t.checkDigest(s, c.Digest)
 }
 
 func (t *Tool) verifyRaw(ctx context.Context, s post.Setup, c *Check) error {
@@ -104,7 +104,7 @@ func (t *Tool) verifyRaw(ctx context.Context, s post.Setup, c *Check) error {
 		return context.Cause(ctx)
 	})
 	if err == nil {
-		err = t.checkDigest(s, c.Digest, false)
+		err = t.checkDigest(s, c.Digest)
 	}
 	if err == nil {
 		if present, _ := isFile(t.paramsPath(s, params.ParamsExt)); present {
@@ -125,7 +125,8 @@ type Entry struct {
 }
 
 // List finds the raw caches in Out, and the remains of interrupted runs, which
-// it reports as errors. It reads only the headers.
+// it reports as errors. It looks no further into them than a prover does when it
+// maps them.
 func (t *Tool) List() ([]Entry, error) {
 	names := map[string]post.Setup{}
 	for _, size := range post.SectorSizes() {
@@ -140,7 +141,7 @@ func (t *Tool) List() ([]Entry, error) {
 	}
 	var entries []Entry
 	for _, f := range files {
-		if id, _, ok := strings.Cut(f.Name(), params.RawExt); ok && strings.HasPrefix(id, "v28-") {
+		if id, _, ok := strings.Cut(f.Name(), params.RawExt); ok && strings.HasPrefix(id, "v28-") && !isCompanion(f.Name()) {
 			s, known := names[id]
 			entries = append(entries, t.entry(filepath.Join(t.Out, f.Name()), id, s, known))
 		}
@@ -159,8 +160,8 @@ func (t *Tool) entry(path, id string, s post.Setup, known bool) Entry {
 	if known {
 		e.Name = Name(s)
 	}
-	if strings.Contains(filepath.Base(path), asideMark) {
-		e.Err = errors.New("not finished: in the making, or left by a run that was interrupted")
+	if strings.Contains(filepath.Base(path), params.RawExt+unfinishedExt) {
+		e.Err = errors.New("not finished: in the making, or left by a run that was interrupted; see --generate and --remove")
 		return e
 	}
 	header, err := readRawHeader(path)
@@ -172,12 +173,25 @@ func (t *Tool) entry(path, id string, s post.Setup, known bool) Entry {
 		e.Err = fmt.Errorf("%w: %s", params.ErrRawCircuit, header.CacheID)
 	case header.FileBytes > e.Bytes:
 		e.Err = fmt.Errorf("%w: %d bytes of %d", params.ErrRawTruncated, e.Bytes, header.FileBytes)
+	case header.FileBytes < e.Bytes:
+		e.Err = fmt.Errorf("%w: %d bytes, its header says %d", params.ErrRawCorrupt, e.Bytes, header.FileBytes)
+	case known:
+		e.Err = openable(path, s)
 	}
 	e.Source = header.Source
 	if published, ok := params.LookupPublished(s); known && ok {
 		e.Published = published.Params.Digest == e.Source
 	}
 	return e
+}
+
+// openable returns why provers refuse a raw cache of a circuit, if they do.
+func openable(path string, s post.Setup) error {
+	raw, err := prover.OpenRawFile(path, s)
+	if err != nil {
+		return err
+	}
+	return raw.Close()
 }
 
 func readRawHeader(path string) (*params.RawHeader, error) {
@@ -188,21 +202,26 @@ func readRawHeader(path string) (*params.RawHeader, error) {
 	return params.ParseRawHeader(b)
 }
 
-// Remove removes the raw cache of a circuit from Out, with the remains of
-// interrupted runs, and reports whether there was one. Key files are never
-// removed.
+// Remove removes the raw cache of a circuit from Out, with an unfinished one and
+// the remains of interrupted runs, and reports whether there was a cache, whole
+// or unfinished. Key files are never removed.
 func (t *Tool) Remove(s post.Setup) (bool, error) {
 	if err := s.Validate(); err != nil {
+		return false, err
+	}
+	unfinished, err := isFile(t.rawPath(s) + unfinishedExt)
+	if err != nil {
 		return false, err
 	}
 	if err := removeRemains(t.rawPath(s)); err != nil {
 		return false, err
 	}
-	err := os.Remove(t.rawPath(s))
-	if os.IsNotExist(err) {
-		return false, nil
+	if err := os.Remove(t.rawPath(s)); os.IsNotExist(err) {
+		return unfinished, nil
+	} else if err != nil {
+		return false, err
 	}
-	return err == nil, err
+	return true, nil
 }
 
 // Present lists the network's circuits that have a .params file in ParamsDir or

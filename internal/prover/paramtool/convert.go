@@ -9,13 +9,14 @@ import (
 	"os"
 
 	"wdpost/internal/prover"
+	"wdpost/proofs/groth16"
 	"wdpost/proofs/params"
 	"wdpost/proofs/post"
 )
 
 // convert turns the .params file of a circuit into a raw cache and returns the
-// file's digest. fresh says that the file was made just now.
-func (t *Tool) convert(ctx context.Context, s post.Setup, fresh bool) (params.Digest, error) {
+// file's digest.
+func (t *Tool) convert(ctx context.Context, s post.Setup) (params.Digest, error) {
 	path := t.paramsPath(s, params.ParamsExt)
 	src, err := os.Open(path)
 	if err != nil {
@@ -32,7 +33,7 @@ func (t *Tool) convert(ctx context.Context, s post.Setup, fresh bool) (params.Di
 	raw := params.NewRawWriter(out, s)
 	digest, err := t.stream(ctx, "convert "+Name(s), src, raw, s)
 	if err == nil {
-		err = t.checkDigest(s, digest, fresh)
+		err = t.checkDigest(s, digest)
 	}
 	if err != nil {
 		return digest, errors.Join(fmt.Errorf("%s: %w", path, err), out.discard())
@@ -52,7 +53,7 @@ func (t *Tool) convert(ctx context.Context, s post.Setup, fresh bool) (params.Di
 }
 
 // stream reads a whole .params file into a sink and returns its digest.
-func (t *Tool) stream(ctx context.Context, stage string, src io.Reader, sink sink, s post.Setup) (params.Digest, error) {
+func (t *Tool) stream(ctx context.Context, stage string, src io.Reader, sink groth16.Sink, s post.Setup) (params.Digest, error) {
 	hasher := params.NewHasher()
 	total := params.ParamsBytes(s)
 	m := &meter{ctx: ctx, r: io.TeeReader(src, hasher), report: func(done uint64) { t.progress(stage, min(done, total), total) }}
@@ -65,9 +66,9 @@ func (t *Tool) stream(ctx context.Context, stage string, src io.Reader, sink sin
 // checkDigest refuses a key that has a published name and other content.
 // Development keys of small sectors are made locally as a matter of course, so
 // they are not held to it.
-func (t *Tool) checkDigest(s post.Setup, have params.Digest, fresh bool) error {
+func (t *Tool) checkDigest(s post.Setup, have params.Digest) error {
 	published, ok := params.LookupPublished(s)
-	if !ok || fresh || t.Trust || s.SectorSize <= prover.MaxGenerated {
+	if !ok || t.Trust || s.SectorSize <= prover.MaxGenerated {
 		return nil
 	}
 	if err := published.Params.Check(have); err != nil {
@@ -96,6 +97,21 @@ func (t *Tool) current(s post.Setup) (*params.RawHeader, error) {
 		return nil, fmt.Errorf("%s is of another key than %s", t.rawPath(s), t.paramsPath(s, params.ParamsExt))
 	}
 	return &header, nil
+}
+
+// publishedRaw reports whether there is a good raw cache of the network's key
+// of a circuit, and the digest of its source.
+func (t *Tool) publishedRaw(s post.Setup) (params.Digest, bool) {
+	published, ok := params.LookupPublished(s)
+	if !ok {
+		return params.Digest{}, false
+	}
+	raw, err := prover.OpenRawFile(t.rawPath(s), s)
+	if err != nil {
+		return params.Digest{}, false
+	}
+	source := raw.Header.Source
+	return source, raw.Close() == nil && published.Params.Check(source) == nil
 }
 
 // readHead reads the first n bytes of a file.

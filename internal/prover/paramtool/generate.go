@@ -1,7 +1,6 @@
 package paramtool
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -10,39 +9,72 @@ import (
 
 	bls "github.com/consensys/gnark-crypto/ecc/bls12-381"
 
+	"wdpost/internal/prover"
 	"wdpost/proofs"
 	"wdpost/proofs/groth16"
 	"wdpost/proofs/params"
 	"wdpost/proofs/post"
 )
 
-// sink is groth16.Sink under a short name.
-type sink = groth16.Sink
-
-// generate makes a development key: .params, .vk and .meta. The .params file
-// gets its name last, so whoever sees it sees the others.
-func (t *Tool) generate(ctx context.Context, s post.Setup) error {
+// generate makes a development key: a raw cache, and from it .params, .vk and
+// .meta. The .params file gets its name last but for the raw cache, so whoever
+// sees it sees the others. The raw cache is what takes long and resumes; the
+// others are copied from it and made anew after an interruption. It returns the
+// digest of the .params file.
+func (t *Tool) generate(ctx context.Context, s post.Setup) (params.Digest, error) {
 	if err := t.keepPublishedVK(s); err != nil {
+		return params.Digest{}, err
+	}
+	if err := t.roomToGenerate(s); err != nil {
+		return params.Digest{}, err
+	}
+	return t.makeRaw(ctx, s, func(k *rawKey) error { return t.export(ctx, k) })
+}
+
+// roomToGenerate checks before anything is made that all files will have room.
+func (t *Tool) roomToGenerate(s post.Setup) error {
+	files, raw := params.ParamsBytes(s)+params.VKBytes(s), params.RawBytes(s)
+	raw -= min(raw, allocated(t.rawPath(s)+unfinishedExt))
+	if sameFileSystem(t.ParamsDir, t.Out) {
+		return t.needSpace(t.ParamsDir, files+raw, "the key with its raw cache")
+	}
+	if err := t.needSpace(t.Out, raw, "the raw cache"); err != nil {
 		return err
 	}
-	if err := t.needSpace(t.ParamsDir, params.ParamsBytes(s)+params.VKBytes(s), "the key"); err != nil {
+	return t.needSpace(t.ParamsDir, files, "the key")
+}
+
+// export writes the files of rust-fil-proofs from a raw cache that is whole but
+// for its name.
+func (t *Tool) export(ctx context.Context, k *rawKey) error {
+	raw, err := prover.OpenRawFile(k.file.Name(), k.setup)
+	if err != nil {
 		return err
 	}
+	err = t.exportKey(ctx, raw, k.setup)
+	if errors.Is(err, params.ErrRawCorrupt) {
+		err = errors.Join(err, k.discard())
+	}
+	return errors.Join(err, raw.Close())
+}
+
+func (t *Tool) exportKey(ctx context.Context, raw *prover.RawFile, s post.Setup) error {
 	out, err := createAside(t.paramsPath(s, params.ParamsExt))
 	if err != nil {
 		return err
 	}
-	writer := &headKeeper{Sink: params.NewWriter(out)}
-	stage, total := "generate "+Name(s), params.ParamsBytes(s)
-	makeKey := t.MakeKey
-	if makeKey == nil {
-		makeKey = t.randomKey
+	hasher, total := params.NewHasher(), params.ParamsBytes(s)
+	m := &meter{ctx: ctx, w: io.MultiWriter(out, hasher), report: func(done uint64) { t.progress("write .params of "+Name(s), done, total) }}
+	err = params.Push(params.NewWriter(m), raw.Key())
+	if err == nil && hasher.Digest() != raw.Header.Source {
+		err = fmt.Errorf("raw cache %s: %w: it is not the key that was made", raw.Path, params.ErrRawCorrupt)
 	}
-	err = makeKey(ctx, s, writer, func(done, points uint64) {
-		t.progress(stage, uint64(float64(total)*float64(done)/float64(max(points, 1))), total)
-	})
+	var vk []byte
 	if err == nil {
-		err = writeAside(t.paramsPath(s, params.VKExt), writer.vk)
+		vk, err = raw.Key().VK.MarshalBinary()
+	}
+	if err == nil {
+		err = writeAside(t.paramsPath(s, params.VKExt), vk)
 	}
 	if err == nil {
 		err = writeAside(t.paramsPath(s, params.MetaExt), params.Meta(s))
@@ -57,8 +89,8 @@ func (t *Tool) generate(ctx context.Context, s post.Setup) error {
 }
 
 // randomKey is the default of MakeKey.
-func (t *Tool) randomKey(ctx context.Context, s post.Setup, sink groth16.Sink, progress func(done, total uint64)) error {
-	err := proofs.New().GenerateKey(s, sink, proofs.KeyConfig{Workers: t.workers(), Done: ctx.Done(), Progress: progress})
+func (t *Tool) randomKey(ctx context.Context, s post.Setup, sink groth16.Sink, random io.Reader, progress func(done, total uint64)) error {
+	err := proofs.New().GenerateKey(s, sink, proofs.KeyConfig{Random: random, Workers: t.workers(), Done: ctx.Done(), Progress: progress})
 	if errors.Is(err, groth16.ErrCanceled) {
 		return context.Cause(ctx)
 	}
@@ -89,21 +121,6 @@ func (t *Tool) keepPublishedVK(s post.Setup) error {
 		return fmt.Errorf("%s is the network's verifying key and its .params file is missing: fetch that, or choose another --params-dir for development keys", path)
 	}
 	return nil
-}
-
-// headKeeper passes a key on and keeps the bytes of its verifying key.
-type headKeeper struct {
-	groth16.Sink
-	vk []byte
-}
-
-func (h *headKeeper) Begin(vk *groth16.VerifyingKey, counts groth16.Counts) error {
-	b, err := vk.MarshalBinary()
-	if err != nil {
-		return err
-	}
-	h.vk = bytes.Clone(b)
-	return h.Sink.Begin(vk, counts)
 }
 
 // discardKey is a sink for keys that are only to be checked.

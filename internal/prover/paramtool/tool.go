@@ -4,12 +4,15 @@
 //
 // Every file is written aside under a name of its own, made durable and then
 // renamed; a run that is interrupted, however hard, leaves nothing that could
-// be taken for whole, and the next one clears its remains away.
+// be taken for whole. The next one goes on with an unfinished development key
+// and clears all other remains away.
 package paramtool
 
 import (
 	"context"
 	"fmt"
+	"io"
+	"log/slog"
 	"path/filepath"
 	"runtime"
 
@@ -36,8 +39,13 @@ type Tool struct {
 	Workers  int      // goroutines; fewer than 1: all cores
 	Progress Progress // may be nil
 	// MakeKey makes a development key of a circuit and feeds it to a sink.
-	// Default: one from secrets drawn at random and forgotten.
-	MakeKey func(ctx context.Context, s post.Setup, sink groth16.Sink, progress func(done, total uint64)) error
+	// The same random gives the same key; sink is a groth16.ResumingSink.
+	// Default: one from secrets drawn from random.
+	MakeKey func(ctx context.Context, s post.Setup, sink groth16.Sink, random io.Reader, progress func(done, total uint64)) error
+	// CheckpointBytes is how much of a development key is made between two
+	// checkpoints. Default: 256 MiB.
+	CheckpointBytes uint64
+	Log             *slog.Logger // of what becomes of unfinished keys; may be nil
 	// FreeSpace is the number of bytes that can be written to a directory.
 	// Default: what the file system says.
 	FreeSpace func(dir string) (uint64, error)
@@ -54,6 +62,13 @@ func (t *Tool) progress(stage string, done, total uint64) {
 	if t.Progress != nil {
 		t.Progress(stage, done, total)
 	}
+}
+
+func (t *Tool) log() *slog.Logger {
+	if t.Log == nil {
+		return slog.New(slog.DiscardHandler)
+	}
+	return t.Log
 }
 
 func (t *Tool) paramsPath(s post.Setup, ext string) string {
@@ -116,7 +131,8 @@ type Result struct {
 
 // Make makes sure that there is a raw cache of a circuit: it makes development
 // keys where there are none and that is allowed, and turns the .params file
-// into a raw cache unless that has been done.
+// into a raw cache unless that has been done. A raw cache of the network's key
+// is enough without the .params file, and is never replaced by development keys.
 func (t *Tool) Make(ctx context.Context, s post.Setup) (Result, error) {
 	if err := s.Validate(); err != nil {
 		return Result{Setup: s}, err
@@ -125,19 +141,30 @@ func (t *Tool) Make(ctx context.Context, s post.Setup) (Result, error) {
 	if present, err := isFile(t.paramsPath(s, params.ParamsExt)); err != nil {
 		return result, err
 	} else if !present {
+		if result.Source, result.Kept = t.publishedRaw(s); result.Kept {
+			result.Published = true
+			return result, nil
+		}
 		if !t.Generate && s.SectorSize > prover.MaxGenerated {
 			return result, fmt.Errorf("%s: no %s in %s; keys of this size cannot be made here: %s",
 				Name(s), params.CacheID(s)+params.ParamsExt, t.ParamsDir, prover.Remedy(s, t.ParamsDir))
 		}
-		if err := t.generate(ctx, s); err != nil {
+		source, err := t.generate(ctx, s)
+		if err != nil {
 			return result, fmt.Errorf("%s: make development keys: %w", Name(s), err)
 		}
-		result.Generated = true
+		result.Generated, result.Source = true, source
+		return result, nil
 	}
 	if header, err := t.current(s); err == nil {
+		if !t.Generate {
+			if err := t.checkDigest(s, header.Source); err != nil {
+				return result, fmt.Errorf("%s: %s: %w", Name(s), t.rawPath(s), err)
+			}
+		}
 		result.Kept, result.Source = true, header.Source
 	} else {
-		source, err := t.convert(ctx, s, result.Generated)
+		source, err := t.convert(ctx, s)
 		if err != nil {
 			return result, fmt.Errorf("%s: %w", Name(s), err)
 		}
@@ -147,3 +174,7 @@ func (t *Tool) Make(ctx context.Context, s post.Setup) (Result, error) {
 	result.Published = ok && published.Params.Digest == result.Source
 	return result, nil
 }
+
+// Unfinished is the number of bytes that an unfinished development key of a
+// circuit takes in Out; making the key needs so much less.
+func (t *Tool) Unfinished(s post.Setup) uint64 { return allocated(t.rawPath(s) + unfinishedExt) }

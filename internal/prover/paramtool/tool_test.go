@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -27,8 +28,8 @@ var big = post.Window32GiBV1_1.Setup()
 
 // makeFake makes keys of the right form from a multiple of the generator; other
 // seeds give other keys.
-func makeFake(seed uint64) func(context.Context, post.Setup, groth16.Sink, func(done, total uint64)) error {
-	return func(_ context.Context, s post.Setup, sink groth16.Sink, progress func(done, total uint64)) error {
+func makeFake(seed uint64) func(context.Context, post.Setup, groth16.Sink, io.Reader, func(done, total uint64)) error {
+	return func(_ context.Context, s post.Setup, sink groth16.Sink, _ io.Reader, progress func(done, total uint64)) error {
 		_, _, g1, g2 := bls.Generators()
 		for range seed {
 			g1.Double(&g1)
@@ -99,7 +100,7 @@ func TestMakeGeneratesAndConverts(t *testing.T) {
 	if !result.Generated || result.Kept || result.Published {
 		t.Errorf("first run: %+v", result)
 	}
-	if !stages["generate"] || !stages["convert"] {
+	if !stages["generate"] || !stages["write"] {
 		t.Errorf("stages that came to their end: %v", stages)
 	}
 	id := params.CacheID(tiny)
@@ -125,6 +126,18 @@ func TestMakeGeneratesAndConverts(t *testing.T) {
 	}
 	if err := errors.Join(raw.VerifySections(nil), raw.Close()); err != nil {
 		t.Error(err)
+	}
+
+	// The cache that came with the key is the one that its file turns into.
+	made := read(t, result.Raw)
+	if _, err := tool.Remove(tiny); err != nil {
+		t.Fatal(err)
+	}
+	if back, err := tool.Make(t.Context(), tiny); err != nil || back.Generated || back.Kept || !stages["convert"] {
+		t.Errorf("raw cache removed: %+v, %v", back, err)
+	}
+	if !bytes.Equal(read(t, result.Raw), made) {
+		t.Error("the .params file turns into another raw cache than the one made with it")
 	}
 
 	again, err := tool.Make(t.Context(), tiny)
@@ -153,8 +166,8 @@ func TestMakeLeavesNothing(t *testing.T) {
 		says  string
 	}{
 		{"generation fails", func(t *testing.T, tool *paramtool.Tool) context.Context {
-			tool.MakeKey = func(ctx context.Context, s post.Setup, sink groth16.Sink, _ func(_, _ uint64)) error {
-				if err := makeFake(1)(ctx, s, sink, func(_, _ uint64) {}); err != nil {
+			tool.MakeKey = func(ctx context.Context, s post.Setup, sink groth16.Sink, random io.Reader, _ func(_, _ uint64)) error {
+				if err := makeFake(1)(ctx, s, sink, random, func(_, _ uint64) {}); err != nil {
 					return err
 				}
 				return broken
