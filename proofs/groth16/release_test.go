@@ -21,6 +21,9 @@ type stopAt struct {
 // memory and no goroutine behind. "Nothing" is less than margin, where the
 // proof held many times as much.
 func TestCanceledReleases(t *testing.T) {
+	if testing.Short() {
+		t.Skip("makes a large key")
+	}
 	const (
 		blocks  = 22_000
 		margin  = 1 << 20

@@ -30,6 +30,9 @@ func (s *resumed) End() error                                            { s.end
 // has vectors of several pieces.
 func TestResume(t *testing.T) {
 	for _, blocks := range []int{1, 4, 22_000} {
+		if blocks > 1000 && testing.Short() {
+			continue
+		}
 		trapdoor, err := groth16.NewTrapdoor(nil)
 		if err != nil {
 			t.Fatal(err)
