@@ -24,7 +24,7 @@ func TestCanceledAnswer(t *testing.T) {
 	const margin = 2 << 20
 	// The budget is that of a single proof: what is not given back is missed by
 	// the next one.
-	budget := uint64(96<<20 + 130*params.Constraints(oneSector))
+	budget := prover.ProofMemory(oneSector)
 	b := newBench(t, 1, func(c *prover.Config) { c.Memory, c.Proofs = budget, 1 })
 	if err := b.engine.WarmUp(t.Context(), post.Window2KiBV1_1); err != nil {
 		t.Fatal(err)

@@ -1,4 +1,7 @@
 package prover
 
 // Seams for the tests of this package.
-var AvailableMemoryIn = availableMemory
+var (
+	AvailableMemoryIn = availableMemory
+	ProofMemory       = proofMemory
+)
