@@ -288,8 +288,13 @@ func (q *Queue) refuse(ctx context.Context, l task.Lease, cause error) error {
 
 // Fail ends an attempt without an answer.
 func (q *Queue) Fail(ctx context.Context, slave string, l task.Lease, v *task.Verdict) error {
+	return q.fail(ctx, slave, l, v, false)
+}
+
+// fail ends an attempt, if unheard only while its slave has not been heard of.
+func (q *Queue) fail(ctx context.Context, slave string, l task.Lease, v *task.Verdict, unheard bool) error {
 	now := q.clock.now()
-	f := Failure{Kind: v.Kind, Reason: v.Err.Error(), ReadyAt: now, MaxRetry: q.cfg.MaxRetry}
+	f := Failure{Kind: v.Kind, Reason: v.Err.Error(), ReadyAt: now, MaxRetry: q.cfg.MaxRetry, Unheard: unheard}
 	if slave != "" {
 		f.Reason = fmt.Sprintf("slave %q: %s", slave, f.Reason)
 	}

@@ -23,3 +23,6 @@ const (
 	maxAnswer   = 16 << 20 // of a whole answer
 	answerPart  = 256 << 10
 )
+
+// maxLeases bounds the tasks that one call of a slave may name.
+const maxLeases = 1024

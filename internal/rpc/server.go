@@ -27,8 +27,9 @@ import (
 // Queue is what the server puts before the network.
 type Queue interface {
 	// Claim waits for a task until ctx ends; task.ErrNoTask says that none came.
-	Claim(ctx context.Context, slave queue.Slave, sectorSizes []uint64) (task.Assignment, error)
-	// HandBack returns a claimed task that did not reach its slave.
+	Claim(ctx context.Context, slave queue.Slave, want task.Want) (task.Assignment, error)
+	// HandBack returns a claimed task that did not reach its slave, if no other
+	// claim of that slave was given it meanwhile.
 	HandBack(ctx context.Context, slave string, l task.Lease, cause error) error
 	// Heartbeat records signs of life and returns the leases that are lost and
 	// the remaining windows of the others.
@@ -134,6 +135,10 @@ func (s *Server) Claim(ctx context.Context, r *pb.ClaimRequest) (*pb.ClaimReply,
 	if err != nil {
 		return nil, err
 	}
+	want := task.Want{SectorSizes: r.GetSectorSizes()}
+	if want.Holding, err = holdingOf(r.GetHolding()); err != nil {
+		return nil, err
+	}
 	wait := s.cfg.MaxWait
 	if ms := r.GetWaitMs(); ms < uint64(wait.Milliseconds()) {
 		wait = time.Duration(ms) * time.Millisecond
@@ -141,7 +146,7 @@ func (s *Server) Claim(ctx context.Context, r *pb.ClaimRequest) (*pb.ClaimReply,
 	claim, cancel := context.WithTimeout(ctx, wait)
 	defer cancel()
 	defer context.AfterFunc(s.stopping, cancel)()
-	a, err := s.cfg.Queue.Claim(claim, slave, r.GetSectorSizes())
+	a, err := s.cfg.Queue.Claim(claim, slave, want)
 	if errors.Is(err, task.ErrNoTask) {
 		return &pb.ClaimReply{}, nil
 	}
@@ -179,8 +184,8 @@ func (s *Server) Heartbeat(ctx context.Context, r *pb.HeartbeatRequest) (*pb.Hea
 	if err != nil {
 		return nil, err
 	}
-	if len(r.GetBeats()) > 1024 {
-		return nil, status.Error(codes.InvalidArgument, "more than 1024 tasks in one heartbeat")
+	if len(r.GetBeats()) > maxLeases {
+		return nil, status.Errorf(codes.InvalidArgument, "more than %d tasks in one heartbeat", maxLeases)
 	}
 	beats := make([]queue.Beat, len(r.GetBeats()))
 	for i, b := range r.GetBeats() {
@@ -311,6 +316,25 @@ func leaseOf(l *pb.Lease) (task.Lease, error) {
 		return task.Lease{}, status.Errorf(codes.InvalidArgument, "malformed lease: task id of %d bytes, attempt %d", len(l.GetTaskId()), l.GetAttempt())
 	}
 	return task.Lease{ID: l.GetTaskId(), Attempt: int(l.GetAttempt())}, nil
+}
+
+// holdingOf reads what a slave says that it has; nil if it does not say.
+func holdingOf(h *pb.Holding) (*task.Holding, error) {
+	if h == nil {
+		return nil, nil
+	}
+	if len(h.GetLeases()) > maxLeases {
+		return nil, status.Errorf(codes.InvalidArgument, "more than %d leases held", maxLeases)
+	}
+	out := &task.Holding{Unsure: h.GetUnsure()}
+	for _, l := range h.GetLeases() {
+		lease, err := leaseOf(l)
+		if err != nil {
+			return nil, err
+		}
+		out.Leases = append(out.Leases, lease)
+	}
+	return out, nil
 }
 
 // toLease writes a lease.

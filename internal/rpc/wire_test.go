@@ -74,6 +74,10 @@ func TestMalformedRequests(t *testing.T) {
 	wantCode(t, err, codes.InvalidArgument)
 	_, err = api.Claim(ctx, &pb.ClaimRequest{Slave: &pb.Slave{Name: string(make([]byte, 101))}})
 	wantCode(t, err, codes.InvalidArgument)
+	_, err = api.Claim(ctx, &pb.ClaimRequest{Slave: slave, Holding: &pb.Holding{Leases: []*pb.Lease{{}}}})
+	wantCode(t, err, codes.InvalidArgument)
+	_, err = api.Claim(ctx, &pb.ClaimRequest{Slave: slave, Holding: &pb.Holding{Leases: make([]*pb.Lease, 2000)}})
+	wantCode(t, err, codes.InvalidArgument)
 	_, err = api.Heartbeat(ctx, &pb.HeartbeatRequest{Slave: slave, Beats: make([]*pb.Beat, 2000)})
 	wantCode(t, err, codes.InvalidArgument)
 	_, err = api.Heartbeat(ctx, &pb.HeartbeatRequest{Slave: slave, Beats: []*pb.Beat{{}}})
@@ -116,7 +120,7 @@ func TestMalformedRequests(t *testing.T) {
 // unhurried answers at once, whatever it is asked.
 type unhurried struct{ *fakeQueue }
 
-func (unhurried) Claim(context.Context, queue.Slave, []uint64) (task.Assignment, error) {
+func (unhurried) Claim(context.Context, queue.Slave, task.Want) (task.Assignment, error) {
 	return task.Assignment{}, task.ErrNoTask
 }
 
@@ -149,7 +153,7 @@ func FuzzBodies(f *testing.F) {
 	}
 	slave, lease := &pb.Slave{Name: "s", Version: "v"}, &pb.Lease{TaskId: "ab", Attempt: 1}
 	seed(&pb.HelloRequest{Slave: slave})
-	seed(&pb.ClaimRequest{Slave: slave, SectorSizes: []uint64{2048}, WaitMs: 1 << 63})
+	seed(&pb.ClaimRequest{Slave: slave, SectorSizes: []uint64{2048}, WaitMs: 1 << 63, Holding: &pb.Holding{Leases: []*pb.Lease{lease}, Unsure: true}})
 	seed(&pb.HeartbeatRequest{Slave: slave, Beats: []*pb.Beat{{Lease: lease, Progress: "p"}}})
 	seed(&pb.FinishRequest{Slave: slave, Lease: lease, Part: []byte(`{"proofs":["AA=="],"faults":[1]}`)})
 	seed(&pb.FailRequest{Slave: slave, Lease: lease, Verdict: pb.Verdict_VERDICT_RETRY, RetryAfterMs: 1 << 63})

@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
+	"slices"
 	"sync"
 	"time"
 
@@ -16,8 +18,9 @@ import (
 // blocks much longer than its context.
 type Master interface {
 	// Claim waits for a task; task.ErrNoTask says that none came. With an error
-	// that wraps task.ErrBadQuestion the assignment's lease is set.
-	Claim(ctx context.Context, sectorSizes []uint64, wait time.Duration) (task.Assignment, error)
+	// that wraps task.ErrBadQuestion the assignment's lease is set. What a claim
+	// that failed was given after all, an unsure one is given again.
+	Claim(ctx context.Context, want task.Want, wait time.Duration) (task.Assignment, error)
 	// Heartbeat tells what is worked on and learns what is no longer ours and
 	// how long the other windows stay open.
 	Heartbeat(ctx context.Context, progress map[task.Lease]string) (task.Pulse, error)
@@ -79,6 +82,10 @@ type Worker struct {
 	held     map[task.Lease]*held
 	failures int       // of tasks, in a row
 	contact  time.Time // when a call to the master last succeeded
+
+	// unsureUntil is until when a claim that failed may be answered unheard; the
+	// claiming loop's.
+	unsureUntil time.Time
 }
 
 // held is a task in our hands.
@@ -130,6 +137,7 @@ func (w *Worker) Run(soft, hard context.Context) {
 	beat.Go(func() { w.runHeartbeats(beating) })
 
 	w.deliverSpool(soft, hard, &work)
+	w.doubt() // an earlier process of this name may have died of a claim
 	slots := make(chan struct{}, w.cfg.Concurrent)
 	for w.awaitSlot(soft, slots) {
 		a, ok := w.claim(soft)
@@ -137,9 +145,12 @@ func (w *Worker) Run(soft, hard context.Context) {
 			<-slots
 			continue
 		}
+		// In hand before the next claim, which names what is.
+		ctx, h, release := w.hold(hard, a, "proving")
 		work.Go(func() {
 			defer func() { <-slots }()
-			w.work(hard, a)
+			defer release()
+			w.work(ctx, h)
 		})
 	}
 	close(w.stopping)
@@ -156,10 +167,14 @@ func (w *Worker) Run(soft, hard context.Context) {
 func (w *Worker) deliverSpool(soft, hard context.Context, work *sync.WaitGroup) {
 	var old sync.WaitGroup
 	for _, e := range w.spool.load(w.log) {
+		a := task.Assignment{Lease: e.Lease, Question: task.Question{MinerID: e.Miner}, Remaining: max(time.Until(e.Until), time.Millisecond)}
+		ctx, _, release := w.hold(hard, a, "delivering")
 		old.Add(1)
 		work.Go(func() {
 			defer old.Done()
-			w.deliverOld(hard, e)
+			defer release()
+			w.log.Info("delivering an answer of an earlier run", "task", e.Lease.ID, "attempt", e.Lease.Attempt)
+			w.deliver(ctx, e, true)
 		})
 	}
 	delivered := make(chan struct{})
@@ -213,8 +228,12 @@ const (
 func (w *Worker) claim(soft context.Context) (a task.Assignment, ok bool) {
 	for failures := 0; soft.Err() == nil; {
 		asked := time.Now()
-		a, err := w.cfg.Master.Claim(soft, w.cfg.SectorSizes, w.cfg.LongPoll)
+		a, err := w.cfg.Master.Claim(soft, w.want(), w.cfg.LongPoll)
 		switch {
+		case err == nil && w.holds(a.Lease):
+			w.log.Warn("the master gave a task that is here already; asking on", "task", a.ID, "attempt", a.Attempt)
+			pause(soft, w.cfg.PullInterval)
+			continue
 		case err == nil:
 			w.reached()
 			return a, true
@@ -232,6 +251,7 @@ func (w *Worker) claim(soft context.Context) (a task.Assignment, ok bool) {
 			w.report(a.Lease, err)
 			continue
 		}
+		w.doubt()
 		failures++
 		if failures == 1 {
 			w.log.Warn("no task can be claimed; trying on", "err", err)
@@ -239,6 +259,27 @@ func (w *Worker) claim(soft context.Context) (a task.Assignment, ok bool) {
 		pause(soft, w.backoff(failures))
 	}
 	return a, false
+}
+
+// doubt notes that a claim may be answered, now or later, without our hearing
+// of it: the master waits for a task for as long as a claim may.
+func (w *Worker) doubt() { w.unsureUntil = time.Now().Add(2 * w.cfg.LongPoll) }
+
+// want is what a claim asks for.
+func (w *Worker) want() task.Want {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return task.Want{
+		SectorSizes: w.cfg.SectorSizes,
+		Holding:     &task.Holding{Leases: slices.Collect(maps.Keys(w.held)), Unsure: time.Now().Before(w.unsureUntil)},
+	}
+}
+
+// holds reports whether the lease is in hand.
+func (w *Worker) holds(l task.Lease) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.held[l] != nil
 }
 
 // backoff is the wait before try n (from 1) of a call to the master.

@@ -309,6 +309,7 @@ type ClaimRequest struct {
 	Slave         *Slave                 `protobuf:"bytes,1,opt,name=slave,proto3" json:"slave,omitempty"`
 	SectorSizes   []uint64               `protobuf:"varint,2,rep,packed,name=sector_sizes,json=sectorSizes,proto3" json:"sector_sizes,omitempty"` // what the slave can prove, in bytes; none means all
 	WaitMs        uint64                 `protobuf:"varint,3,opt,name=wait_ms,json=waitMs,proto3" json:"wait_ms,omitempty"`                       // how long to wait for a task
+	Holding       *Holding               `protobuf:"bytes,4,opt,name=holding,proto3" json:"holding,omitempty"`                                    // without it a lost reply costs the heartbeat time-out
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -364,6 +365,67 @@ func (x *ClaimRequest) GetWaitMs() uint64 {
 	return 0
 }
 
+func (x *ClaimRequest) GetHolding() *Holding {
+	if x != nil {
+		return x.Holding
+	}
+	return nil
+}
+
+// Holding is what a slave knows of its leases. A lease that it was given in a
+// reply that it never received is given to it again.
+type Holding struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Leases        []*Lease               `protobuf:"bytes,1,rep,name=leases,proto3" json:"leases,omitempty"`  // all that it has, undelivered answers included
+	Unsure        bool                   `protobuf:"varint,2,opt,name=unsure,proto3" json:"unsure,omitempty"` // an earlier claim may have been answered without its hearing of it
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Holding) Reset() {
+	*x = Holding{}
+	mi := &file_wdpostv1_wdpost_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Holding) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Holding) ProtoMessage() {}
+
+func (x *Holding) ProtoReflect() protoreflect.Message {
+	mi := &file_wdpostv1_wdpost_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Holding.ProtoReflect.Descriptor instead.
+func (*Holding) Descriptor() ([]byte, []int) {
+	return file_wdpostv1_wdpost_proto_rawDescGZIP(), []int{5}
+}
+
+func (x *Holding) GetLeases() []*Lease {
+	if x != nil {
+		return x.Leases
+	}
+	return nil
+}
+
+func (x *Holding) GetUnsure() bool {
+	if x != nil {
+		return x.Unsure
+	}
+	return false
+}
+
 type ClaimReply struct {
 	state              protoimpl.MessageState `protogen:"open.v1"`
 	Lease              *Lease                 `protobuf:"bytes,1,opt,name=lease,proto3" json:"lease,omitempty"`
@@ -376,7 +438,7 @@ type ClaimReply struct {
 
 func (x *ClaimReply) Reset() {
 	*x = ClaimReply{}
-	mi := &file_wdpostv1_wdpost_proto_msgTypes[5]
+	mi := &file_wdpostv1_wdpost_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -388,7 +450,7 @@ func (x *ClaimReply) String() string {
 func (*ClaimReply) ProtoMessage() {}
 
 func (x *ClaimReply) ProtoReflect() protoreflect.Message {
-	mi := &file_wdpostv1_wdpost_proto_msgTypes[5]
+	mi := &file_wdpostv1_wdpost_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -401,7 +463,7 @@ func (x *ClaimReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ClaimReply.ProtoReflect.Descriptor instead.
 func (*ClaimReply) Descriptor() ([]byte, []int) {
-	return file_wdpostv1_wdpost_proto_rawDescGZIP(), []int{5}
+	return file_wdpostv1_wdpost_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *ClaimReply) GetLease() *Lease {
@@ -442,7 +504,7 @@ type HeartbeatRequest struct {
 
 func (x *HeartbeatRequest) Reset() {
 	*x = HeartbeatRequest{}
-	mi := &file_wdpostv1_wdpost_proto_msgTypes[6]
+	mi := &file_wdpostv1_wdpost_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -454,7 +516,7 @@ func (x *HeartbeatRequest) String() string {
 func (*HeartbeatRequest) ProtoMessage() {}
 
 func (x *HeartbeatRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_wdpostv1_wdpost_proto_msgTypes[6]
+	mi := &file_wdpostv1_wdpost_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -467,7 +529,7 @@ func (x *HeartbeatRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HeartbeatRequest.ProtoReflect.Descriptor instead.
 func (*HeartbeatRequest) Descriptor() ([]byte, []int) {
-	return file_wdpostv1_wdpost_proto_rawDescGZIP(), []int{6}
+	return file_wdpostv1_wdpost_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *HeartbeatRequest) GetSlave() *Slave {
@@ -494,7 +556,7 @@ type Beat struct {
 
 func (x *Beat) Reset() {
 	*x = Beat{}
-	mi := &file_wdpostv1_wdpost_proto_msgTypes[7]
+	mi := &file_wdpostv1_wdpost_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -506,7 +568,7 @@ func (x *Beat) String() string {
 func (*Beat) ProtoMessage() {}
 
 func (x *Beat) ProtoReflect() protoreflect.Message {
-	mi := &file_wdpostv1_wdpost_proto_msgTypes[7]
+	mi := &file_wdpostv1_wdpost_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -519,7 +581,7 @@ func (x *Beat) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Beat.ProtoReflect.Descriptor instead.
 func (*Beat) Descriptor() ([]byte, []int) {
-	return file_wdpostv1_wdpost_proto_rawDescGZIP(), []int{7}
+	return file_wdpostv1_wdpost_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *Beat) GetLease() *Lease {
@@ -546,7 +608,7 @@ type HeartbeatReply struct {
 
 func (x *HeartbeatReply) Reset() {
 	*x = HeartbeatReply{}
-	mi := &file_wdpostv1_wdpost_proto_msgTypes[8]
+	mi := &file_wdpostv1_wdpost_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -558,7 +620,7 @@ func (x *HeartbeatReply) String() string {
 func (*HeartbeatReply) ProtoMessage() {}
 
 func (x *HeartbeatReply) ProtoReflect() protoreflect.Message {
-	mi := &file_wdpostv1_wdpost_proto_msgTypes[8]
+	mi := &file_wdpostv1_wdpost_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -571,7 +633,7 @@ func (x *HeartbeatReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HeartbeatReply.ProtoReflect.Descriptor instead.
 func (*HeartbeatReply) Descriptor() ([]byte, []int) {
-	return file_wdpostv1_wdpost_proto_rawDescGZIP(), []int{8}
+	return file_wdpostv1_wdpost_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *HeartbeatReply) GetLost() []*Lease {
@@ -598,7 +660,7 @@ type Window struct {
 
 func (x *Window) Reset() {
 	*x = Window{}
-	mi := &file_wdpostv1_wdpost_proto_msgTypes[9]
+	mi := &file_wdpostv1_wdpost_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -610,7 +672,7 @@ func (x *Window) String() string {
 func (*Window) ProtoMessage() {}
 
 func (x *Window) ProtoReflect() protoreflect.Message {
-	mi := &file_wdpostv1_wdpost_proto_msgTypes[9]
+	mi := &file_wdpostv1_wdpost_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -623,7 +685,7 @@ func (x *Window) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Window.ProtoReflect.Descriptor instead.
 func (*Window) Descriptor() ([]byte, []int) {
-	return file_wdpostv1_wdpost_proto_rawDescGZIP(), []int{9}
+	return file_wdpostv1_wdpost_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *Window) GetLease() *Lease {
@@ -651,7 +713,7 @@ type FinishRequest struct {
 
 func (x *FinishRequest) Reset() {
 	*x = FinishRequest{}
-	mi := &file_wdpostv1_wdpost_proto_msgTypes[10]
+	mi := &file_wdpostv1_wdpost_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -663,7 +725,7 @@ func (x *FinishRequest) String() string {
 func (*FinishRequest) ProtoMessage() {}
 
 func (x *FinishRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_wdpostv1_wdpost_proto_msgTypes[10]
+	mi := &file_wdpostv1_wdpost_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -676,7 +738,7 @@ func (x *FinishRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FinishRequest.ProtoReflect.Descriptor instead.
 func (*FinishRequest) Descriptor() ([]byte, []int) {
-	return file_wdpostv1_wdpost_proto_rawDescGZIP(), []int{10}
+	return file_wdpostv1_wdpost_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *FinishRequest) GetSlave() *Slave {
@@ -708,7 +770,7 @@ type FinishReply struct {
 
 func (x *FinishReply) Reset() {
 	*x = FinishReply{}
-	mi := &file_wdpostv1_wdpost_proto_msgTypes[11]
+	mi := &file_wdpostv1_wdpost_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -720,7 +782,7 @@ func (x *FinishReply) String() string {
 func (*FinishReply) ProtoMessage() {}
 
 func (x *FinishReply) ProtoReflect() protoreflect.Message {
-	mi := &file_wdpostv1_wdpost_proto_msgTypes[11]
+	mi := &file_wdpostv1_wdpost_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -733,7 +795,7 @@ func (x *FinishReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FinishReply.ProtoReflect.Descriptor instead.
 func (*FinishReply) Descriptor() ([]byte, []int) {
-	return file_wdpostv1_wdpost_proto_rawDescGZIP(), []int{11}
+	return file_wdpostv1_wdpost_proto_rawDescGZIP(), []int{12}
 }
 
 type FailRequest struct {
@@ -749,7 +811,7 @@ type FailRequest struct {
 
 func (x *FailRequest) Reset() {
 	*x = FailRequest{}
-	mi := &file_wdpostv1_wdpost_proto_msgTypes[12]
+	mi := &file_wdpostv1_wdpost_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -761,7 +823,7 @@ func (x *FailRequest) String() string {
 func (*FailRequest) ProtoMessage() {}
 
 func (x *FailRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_wdpostv1_wdpost_proto_msgTypes[12]
+	mi := &file_wdpostv1_wdpost_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -774,7 +836,7 @@ func (x *FailRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FailRequest.ProtoReflect.Descriptor instead.
 func (*FailRequest) Descriptor() ([]byte, []int) {
-	return file_wdpostv1_wdpost_proto_rawDescGZIP(), []int{12}
+	return file_wdpostv1_wdpost_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *FailRequest) GetSlave() *Slave {
@@ -820,7 +882,7 @@ type FailReply struct {
 
 func (x *FailReply) Reset() {
 	*x = FailReply{}
-	mi := &file_wdpostv1_wdpost_proto_msgTypes[13]
+	mi := &file_wdpostv1_wdpost_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -832,7 +894,7 @@ func (x *FailReply) String() string {
 func (*FailReply) ProtoMessage() {}
 
 func (x *FailReply) ProtoReflect() protoreflect.Message {
-	mi := &file_wdpostv1_wdpost_proto_msgTypes[13]
+	mi := &file_wdpostv1_wdpost_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -845,7 +907,7 @@ func (x *FailReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FailReply.ProtoReflect.Descriptor instead.
 func (*FailReply) Descriptor() ([]byte, []int) {
-	return file_wdpostv1_wdpost_proto_rawDescGZIP(), []int{13}
+	return file_wdpostv1_wdpost_proto_rawDescGZIP(), []int{14}
 }
 
 var File_wdpostv1_wdpost_proto protoreflect.FileDescriptor
@@ -868,11 +930,15 @@ const file_wdpostv1_wdpost_proto_rawDesc = "" +
 	"HelloReply\x12\x18\n" +
 	"\aversion\x18\x01 \x01(\tR\aversion\x120\n" +
 	"\x14heartbeat_timeout_ms\x18\x02 \x01(\x04R\x12heartbeatTimeoutMs\x12\x1e\n" +
-	"\vmax_wait_ms\x18\x03 \x01(\x04R\tmaxWaitMs\"r\n" +
+	"\vmax_wait_ms\x18\x03 \x01(\x04R\tmaxWaitMs\"\xa0\x01\n" +
 	"\fClaimRequest\x12&\n" +
 	"\x05slave\x18\x01 \x01(\v2\x10.wdpost.v1.SlaveR\x05slave\x12!\n" +
 	"\fsector_sizes\x18\x02 \x03(\x04R\vsectorSizes\x12\x17\n" +
-	"\await_ms\x18\x03 \x01(\x04R\x06waitMs\"\xa5\x01\n" +
+	"\await_ms\x18\x03 \x01(\x04R\x06waitMs\x12,\n" +
+	"\aholding\x18\x04 \x01(\v2\x12.wdpost.v1.HoldingR\aholding\"K\n" +
+	"\aHolding\x12(\n" +
+	"\x06leases\x18\x01 \x03(\v2\x10.wdpost.v1.LeaseR\x06leases\x12\x16\n" +
+	"\x06unsure\x18\x02 \x01(\bR\x06unsure\"\xa5\x01\n" +
 	"\n" +
 	"ClaimReply\x12&\n" +
 	"\x05lease\x18\x01 \x01(\v2\x10.wdpost.v1.LeaseR\x05lease\x12\x1a\n" +
@@ -928,7 +994,7 @@ func file_wdpostv1_wdpost_proto_rawDescGZIP() []byte {
 }
 
 var file_wdpostv1_wdpost_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_wdpostv1_wdpost_proto_msgTypes = make([]protoimpl.MessageInfo, 14)
+var file_wdpostv1_wdpost_proto_msgTypes = make([]protoimpl.MessageInfo, 15)
 var file_wdpostv1_wdpost_proto_goTypes = []any{
 	(Verdict)(0),             // 0: wdpost.v1.Verdict
 	(*Slave)(nil),            // 1: wdpost.v1.Slave
@@ -936,46 +1002,49 @@ var file_wdpostv1_wdpost_proto_goTypes = []any{
 	(*HelloRequest)(nil),     // 3: wdpost.v1.HelloRequest
 	(*HelloReply)(nil),       // 4: wdpost.v1.HelloReply
 	(*ClaimRequest)(nil),     // 5: wdpost.v1.ClaimRequest
-	(*ClaimReply)(nil),       // 6: wdpost.v1.ClaimReply
-	(*HeartbeatRequest)(nil), // 7: wdpost.v1.HeartbeatRequest
-	(*Beat)(nil),             // 8: wdpost.v1.Beat
-	(*HeartbeatReply)(nil),   // 9: wdpost.v1.HeartbeatReply
-	(*Window)(nil),           // 10: wdpost.v1.Window
-	(*FinishRequest)(nil),    // 11: wdpost.v1.FinishRequest
-	(*FinishReply)(nil),      // 12: wdpost.v1.FinishReply
-	(*FailRequest)(nil),      // 13: wdpost.v1.FailRequest
-	(*FailReply)(nil),        // 14: wdpost.v1.FailReply
+	(*Holding)(nil),          // 6: wdpost.v1.Holding
+	(*ClaimReply)(nil),       // 7: wdpost.v1.ClaimReply
+	(*HeartbeatRequest)(nil), // 8: wdpost.v1.HeartbeatRequest
+	(*Beat)(nil),             // 9: wdpost.v1.Beat
+	(*HeartbeatReply)(nil),   // 10: wdpost.v1.HeartbeatReply
+	(*Window)(nil),           // 11: wdpost.v1.Window
+	(*FinishRequest)(nil),    // 12: wdpost.v1.FinishRequest
+	(*FinishReply)(nil),      // 13: wdpost.v1.FinishReply
+	(*FailRequest)(nil),      // 14: wdpost.v1.FailRequest
+	(*FailReply)(nil),        // 15: wdpost.v1.FailReply
 }
 var file_wdpostv1_wdpost_proto_depIdxs = []int32{
 	1,  // 0: wdpost.v1.HelloRequest.slave:type_name -> wdpost.v1.Slave
 	1,  // 1: wdpost.v1.ClaimRequest.slave:type_name -> wdpost.v1.Slave
-	2,  // 2: wdpost.v1.ClaimReply.lease:type_name -> wdpost.v1.Lease
-	1,  // 3: wdpost.v1.HeartbeatRequest.slave:type_name -> wdpost.v1.Slave
-	8,  // 4: wdpost.v1.HeartbeatRequest.beats:type_name -> wdpost.v1.Beat
-	2,  // 5: wdpost.v1.Beat.lease:type_name -> wdpost.v1.Lease
-	2,  // 6: wdpost.v1.HeartbeatReply.lost:type_name -> wdpost.v1.Lease
-	10, // 7: wdpost.v1.HeartbeatReply.windows:type_name -> wdpost.v1.Window
-	2,  // 8: wdpost.v1.Window.lease:type_name -> wdpost.v1.Lease
-	1,  // 9: wdpost.v1.FinishRequest.slave:type_name -> wdpost.v1.Slave
-	2,  // 10: wdpost.v1.FinishRequest.lease:type_name -> wdpost.v1.Lease
-	1,  // 11: wdpost.v1.FailRequest.slave:type_name -> wdpost.v1.Slave
-	2,  // 12: wdpost.v1.FailRequest.lease:type_name -> wdpost.v1.Lease
-	0,  // 13: wdpost.v1.FailRequest.verdict:type_name -> wdpost.v1.Verdict
-	3,  // 14: wdpost.v1.Master.Hello:input_type -> wdpost.v1.HelloRequest
-	5,  // 15: wdpost.v1.Master.Claim:input_type -> wdpost.v1.ClaimRequest
-	7,  // 16: wdpost.v1.Master.Heartbeat:input_type -> wdpost.v1.HeartbeatRequest
-	11, // 17: wdpost.v1.Master.Finish:input_type -> wdpost.v1.FinishRequest
-	13, // 18: wdpost.v1.Master.Fail:input_type -> wdpost.v1.FailRequest
-	4,  // 19: wdpost.v1.Master.Hello:output_type -> wdpost.v1.HelloReply
-	6,  // 20: wdpost.v1.Master.Claim:output_type -> wdpost.v1.ClaimReply
-	9,  // 21: wdpost.v1.Master.Heartbeat:output_type -> wdpost.v1.HeartbeatReply
-	12, // 22: wdpost.v1.Master.Finish:output_type -> wdpost.v1.FinishReply
-	14, // 23: wdpost.v1.Master.Fail:output_type -> wdpost.v1.FailReply
-	19, // [19:24] is the sub-list for method output_type
-	14, // [14:19] is the sub-list for method input_type
-	14, // [14:14] is the sub-list for extension type_name
-	14, // [14:14] is the sub-list for extension extendee
-	0,  // [0:14] is the sub-list for field type_name
+	6,  // 2: wdpost.v1.ClaimRequest.holding:type_name -> wdpost.v1.Holding
+	2,  // 3: wdpost.v1.Holding.leases:type_name -> wdpost.v1.Lease
+	2,  // 4: wdpost.v1.ClaimReply.lease:type_name -> wdpost.v1.Lease
+	1,  // 5: wdpost.v1.HeartbeatRequest.slave:type_name -> wdpost.v1.Slave
+	9,  // 6: wdpost.v1.HeartbeatRequest.beats:type_name -> wdpost.v1.Beat
+	2,  // 7: wdpost.v1.Beat.lease:type_name -> wdpost.v1.Lease
+	2,  // 8: wdpost.v1.HeartbeatReply.lost:type_name -> wdpost.v1.Lease
+	11, // 9: wdpost.v1.HeartbeatReply.windows:type_name -> wdpost.v1.Window
+	2,  // 10: wdpost.v1.Window.lease:type_name -> wdpost.v1.Lease
+	1,  // 11: wdpost.v1.FinishRequest.slave:type_name -> wdpost.v1.Slave
+	2,  // 12: wdpost.v1.FinishRequest.lease:type_name -> wdpost.v1.Lease
+	1,  // 13: wdpost.v1.FailRequest.slave:type_name -> wdpost.v1.Slave
+	2,  // 14: wdpost.v1.FailRequest.lease:type_name -> wdpost.v1.Lease
+	0,  // 15: wdpost.v1.FailRequest.verdict:type_name -> wdpost.v1.Verdict
+	3,  // 16: wdpost.v1.Master.Hello:input_type -> wdpost.v1.HelloRequest
+	5,  // 17: wdpost.v1.Master.Claim:input_type -> wdpost.v1.ClaimRequest
+	8,  // 18: wdpost.v1.Master.Heartbeat:input_type -> wdpost.v1.HeartbeatRequest
+	12, // 19: wdpost.v1.Master.Finish:input_type -> wdpost.v1.FinishRequest
+	14, // 20: wdpost.v1.Master.Fail:input_type -> wdpost.v1.FailRequest
+	4,  // 21: wdpost.v1.Master.Hello:output_type -> wdpost.v1.HelloReply
+	7,  // 22: wdpost.v1.Master.Claim:output_type -> wdpost.v1.ClaimReply
+	10, // 23: wdpost.v1.Master.Heartbeat:output_type -> wdpost.v1.HeartbeatReply
+	13, // 24: wdpost.v1.Master.Finish:output_type -> wdpost.v1.FinishReply
+	15, // 25: wdpost.v1.Master.Fail:output_type -> wdpost.v1.FailReply
+	21, // [21:26] is the sub-list for method output_type
+	16, // [16:21] is the sub-list for method input_type
+	16, // [16:16] is the sub-list for extension type_name
+	16, // [16:16] is the sub-list for extension extendee
+	0,  // [0:16] is the sub-list for field type_name
 }
 
 func init() { file_wdpostv1_wdpost_proto_init() }
@@ -989,7 +1058,7 @@ func file_wdpostv1_wdpost_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_wdpostv1_wdpost_proto_rawDesc), len(file_wdpostv1_wdpost_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   14,
+			NumMessages:   15,
 			NumExtensions: 0,
 			NumServices:   1,
 		},
