@@ -16,7 +16,6 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/metadata"
-	"google.golang.org/grpc/peer"
 	"google.golang.org/grpc/status"
 )
 
@@ -40,7 +39,7 @@ func NewMetrics(r prometheus.Registerer) *Metrics {
 	return m
 }
 
-// admit checks contract and token of a call.
+// admit checks rate, token and contract of a call.
 func (s *Server) admit(ctx context.Context, method string) error {
 	md, _ := metadata.FromIncomingContext(ctx)
 	first := func(key string) string {
@@ -48,6 +47,10 @@ func (s *Server) admit(ctx context.Context, method string) error {
 			return v[0]
 		}
 		return ""
+	}
+	spent := status.Error(codes.ResourceExhausted, "too many calls; slow down")
+	if !s.throttle.take(ctx, 1) {
+		return s.refuse(ctx, method, spent)
 	}
 	var err error
 	token, _ := strings.CutPrefix(first(keyToken), bearer)
@@ -59,13 +62,17 @@ func (s *Server) admit(ctx context.Context, method string) error {
 	default:
 		return nil
 	}
-	address := "unknown"
-	if p, ok := peer.FromContext(ctx); ok {
-		address = p.Addr.String()
+	if !s.throttle.take(ctx, refusedCost-1) {
+		err = spent
 	}
+	return s.refuse(ctx, method, err)
+}
+
+// refuse counts and logs a call that is not served.
+func (s *Server) refuse(ctx context.Context, method string, err error) error {
 	s.cfg.Metrics.refused.WithLabelValues(method, status.Code(err).String()).Inc()
 	if more, ok := s.refusals.allow(time.Now()); ok {
-		s.cfg.Log.Warn("call refused", "call", method, "address", address, "err", status.Convert(err).Message(), "unlogged_before", more)
+		s.cfg.Log.Warn("call refused", "call", method, "address", callerOf(ctx), "err", status.Convert(err).Message(), "unlogged_before", more)
 	}
 	return err
 }
@@ -103,6 +110,9 @@ func (s *Server) guardUnary(ctx context.Context, req any, info *grpc.UnaryServer
 func (s *Server) guardStream(srv any, stream grpc.ServerStream, info *grpc.StreamServerInfo, handle grpc.StreamHandler) (err error) {
 	if err := s.admit(stream.Context(), info.FullMethod); err != nil {
 		return err
+	}
+	if end, ok := stream.Context().Deadline(); !ok || time.Until(end) > maxStream {
+		return s.refuse(stream.Context(), info.FullMethod, status.Errorf(codes.InvalidArgument, "a stream needs a deadline within %s", maxStream))
 	}
 	defer s.recovered(info.FullMethod, &err)
 	return handle(srv, stream)

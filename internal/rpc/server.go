@@ -16,7 +16,6 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/keepalive"
-	"google.golang.org/grpc/peer"
 	"google.golang.org/grpc/status"
 
 	"wdpost/internal/queue"
@@ -64,6 +63,7 @@ type Server struct {
 	// stopping ends when Serve is to return: claims that wait end with it.
 	stopping context.Context
 	stop     context.CancelFunc
+	throttle throttle
 	refusals oncePerSecond
 	failures oncePerSecond
 }
@@ -216,13 +216,17 @@ func (s *Server) Finish(stream grpc.ClientStreamingServer[pb.FinishRequest, pb.F
 		lease  task.Lease
 		answer []byte
 	)
-	for first := true; ; first = false {
+	for pieces := 0; ; pieces++ {
+		first := pieces == 0
 		r, err := stream.Recv()
 		if errors.Is(err, io.EOF) && !first {
 			break
 		}
 		if err != nil {
 			return err
+		}
+		if pieces == maxPieces {
+			return status.Errorf(codes.InvalidArgument, "the answer of task %s comes in more than %d pieces", lease, maxPieces)
 		}
 		if first {
 			if slave, err = slaveOf(stream.Context(), r.GetSlave()); err != nil {
@@ -303,11 +307,9 @@ func slaveOf(ctx context.Context, s *pb.Slave) (queue.Slave, error) {
 	if name == "" || len(name) > 100 || len(s.GetVersion()) > 100 {
 		return queue.Slave{}, status.Error(codes.InvalidArgument, "the slave's name must have 1 to 100 bytes, its version at most 100")
 	}
-	slave := queue.Slave{Name: name, Version: s.GetVersion(), Concurrent: int(min(s.GetConcurrent(), 1<<20))}
-	if p, ok := peer.FromContext(ctx); ok {
-		slave.Address = p.Addr.String()
-	}
-	return slave, nil
+	return queue.Slave{
+		Name: name, Version: s.GetVersion(), Concurrent: int(min(s.GetConcurrent(), 1<<20)), Address: callerOf(ctx),
+	}, nil
 }
 
 // leaseOf reads a lease.

@@ -67,7 +67,9 @@ func TestOtherContractIsRefused(t *testing.T) {
 func TestMalformedRequests(t *testing.T) {
 	q := newFakeQueue()
 	address, _ := start(t, q, nil)
-	api, ctx := raw(t, address), with(t.Context(), rpc.Contract)
+	api := raw(t, address)
+	ctx, cancel := context.WithTimeout(with(t.Context(), rpc.Contract), time.Minute)
+	defer cancel()
 	slave, lease := &pb.Slave{Name: "s"}, &pb.Lease{TaskId: "ab", Attempt: 1}
 
 	_, err := api.Hello(ctx, &pb.HelloRequest{})
