@@ -48,7 +48,7 @@ func (w *Worker) work(ctx context.Context, h *held) {
 	if kept != nil {
 		log.Error("answer not kept on disk; it is lost if this process dies now", "err", kept)
 	}
-	w.setStage(h, "delivering")
+	w.setStage(h, stageDelivering)
 	w.deliver(ctx, e, kept == nil)
 }
 
@@ -80,6 +80,23 @@ func (w *Worker) until(h *held) time.Time {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return h.until
+}
+
+// Stages of a task in hand.
+const (
+	stageProving    = "proving"
+	stageVerifying  = "verifying"
+	stageDelivering = "delivering"
+)
+
+// stageOf says for people how far a task is. The caller holds the mutex.
+func (w *Worker) stageOf(h *held) string {
+	if h.stage == stageProving && w.cfg.Meter != nil {
+		if text, ok := w.cfg.Meter.Progress(h.assignment.ID); ok {
+			return text
+		}
+	}
+	return h.stage
 }
 
 func (w *Worker) setStage(h *held, stage string) {
@@ -131,7 +148,7 @@ func (w *Worker) prove(ctx context.Context, h *held, q task.Question) (a task.An
 	if len(a.Proofs) == 0 {
 		return a, nil
 	}
-	w.setStage(h, "verifying")
+	w.setStage(h, stageVerifying)
 	if err := w.cfg.Verifier.VerifyWindowPoSt(ctx, q, a); err != nil {
 		return task.Answer{}, fmt.Errorf("check the proof: %w", err)
 	}

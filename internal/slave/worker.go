@@ -48,11 +48,19 @@ type Verifier interface {
 	VerifyWindowPoSt(ctx context.Context, q task.Question, a task.Answer) error
 }
 
+// Meter tells how far a prover is.
+type Meter interface {
+	// Progress says in a few words how far the answer to a task is, such as
+	// "proving 41%"; ok is false where that is not known. It never waits.
+	Progress(taskID string) (text string, ok bool)
+}
+
 // Config is what New needs. Zero values take the defaults.
 type Config struct {
 	Master   Master       // required
 	Prover   Prover       // required
 	Verifier Verifier     // required
+	Meter    Meter        // of the prover; nil knows nothing
 	Log      *slog.Logger // required
 	Metrics  *Metrics     // nil counts nothing
 
@@ -146,7 +154,7 @@ func (w *Worker) Run(soft, hard context.Context) {
 			continue
 		}
 		// In hand before the next claim, which names what is.
-		ctx, h, release := w.hold(hard, a, "proving")
+		ctx, h, release := w.hold(hard, a, stageProving)
 		work.Go(func() {
 			defer func() { <-slots }()
 			defer release()
@@ -168,7 +176,7 @@ func (w *Worker) deliverSpool(soft, hard context.Context, work *sync.WaitGroup) 
 	var old sync.WaitGroup
 	for _, e := range w.spool.load(w.log) {
 		a := task.Assignment{Lease: e.Lease, Question: task.Question{MinerID: e.Miner}, Remaining: max(time.Until(e.Until), time.Millisecond)}
-		ctx, _, release := w.hold(hard, a, "delivering")
+		ctx, _, release := w.hold(hard, a, stageDelivering)
 		old.Add(1)
 		work.Go(func() {
 			defer old.Done()
@@ -311,7 +319,7 @@ func (w *Worker) heartbeat(ctx context.Context) error {
 	progress := make(map[task.Lease]string)
 	w.mu.Lock()
 	for l, h := range w.held {
-		progress[l] = fmt.Sprintf("%s %ds", h.stage, int(time.Since(h.since).Seconds()))
+		progress[l] = fmt.Sprintf("%s %ds", w.stageOf(h), int(time.Since(h.since).Seconds()))
 	}
 	w.mu.Unlock()
 	if len(progress) == 0 {
@@ -362,7 +370,7 @@ type Status struct {
 	Attempt int           `json:"attempt"`
 	Miner   uint64        `json:"miner"`
 	Sectors int           `json:"sectors"`
-	Stage   string        `json:"stage"`
+	Stage   string        `json:"stage"` // with its share that is done, where that is known: "proving 41%"
 	Since   time.Duration `json:"since_ns"`
 }
 
@@ -374,7 +382,7 @@ func (w *Worker) Status() []Status {
 	for l, h := range w.held {
 		out = append(out, Status{
 			Task: l.ID, Attempt: l.Attempt, Miner: h.assignment.Question.MinerID,
-			Sectors: len(h.assignment.Question.Replicas), Stage: h.stage, Since: time.Since(h.since),
+			Sectors: len(h.assignment.Question.Replicas), Stage: w.stageOf(h), Since: time.Since(h.since),
 		})
 	}
 	return out
