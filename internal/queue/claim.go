@@ -52,6 +52,9 @@ func (d *claimDesk) wake() {
 // it did not hear of first. A task whose stored question is unreadable is failed
 // and passed over.
 func (q *Queue) Claim(ctx context.Context, slave Slave, want task.Want) (task.Assignment, error) {
+	if err := q.door.check(); err != nil {
+		return task.Assignment{}, err
+	}
 	if err := q.seen(ctx, slave); err != nil {
 		return task.Assignment{}, err
 	}

@@ -293,7 +293,7 @@ func (s *Server) status(call, slave string, err error) error {
 		code = codes.Unavailable
 	}
 	s.cfg.Metrics.refused.WithLabelValues(call, code.String()).Inc()
-	if code == codes.Internal || code == codes.Unavailable {
+	if code == codes.Internal || code == codes.Unavailable && !queue.IsNotOpen(err) {
 		if more, ok := s.failures.allow(time.Now()); ok {
 			s.cfg.Log.Warn("call of a slave failed", "call", call, "slave", slave, "err", err, "unlogged_before", more)
 		}
