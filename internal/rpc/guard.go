@@ -3,6 +3,7 @@ package rpc
 import (
 	"context"
 	"crypto/subtle"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net"
@@ -102,6 +103,7 @@ func (s *Server) guardUnary(ctx context.Context, req any, info *grpc.UnaryServer
 	if err := s.admit(ctx, info.FullMethod); err != nil {
 		return nil, err
 	}
+	defer func() { s.ended(ctx, info.FullMethod, err) }()
 	defer s.recovered(info.FullMethod, &err)
 	return handle(ctx, req)
 }
@@ -114,8 +116,34 @@ func (s *Server) guardStream(srv any, stream grpc.ServerStream, info *grpc.Strea
 	if end, ok := stream.Context().Deadline(); !ok || time.Until(end) > maxStream {
 		return s.refuse(stream.Context(), info.FullMethod, status.Errorf(codes.InvalidArgument, "a stream needs a deadline within %s", maxStream))
 	}
+	defer func() { s.ended(stream.Context(), info.FullMethod, err) }()
 	defer s.recovered(info.FullMethod, &err)
 	return handle(srv, stream)
+}
+
+// malformedError refuses a message that no slave of ours sends.
+type malformedError struct{ text string }
+
+func malformed(format string, args ...any) error {
+	return malformedError{fmt.Sprintf(format, args...)}
+}
+
+func (e malformedError) Error() string { return e.text }
+
+// GRPCStatus is how the refusal travels.
+func (e malformedError) GRPCStatus() *status.Status { return status.New(codes.InvalidArgument, e.text) }
+
+// ended counts a call that was served and failed, and logs one that was
+// malformed; other failures are logged where they come from.
+func (s *Server) ended(ctx context.Context, method string, err error) {
+	var m malformedError
+	switch {
+	case err == nil:
+	case errors.As(err, &m):
+		_ = s.refuse(ctx, method, err) // to count and log it
+	default:
+		s.cfg.Metrics.refused.WithLabelValues(method, status.Code(err).String()).Inc()
+	}
 }
 
 // recovered turns a panic into the call's error.

@@ -185,7 +185,7 @@ func (s *Server) Heartbeat(ctx context.Context, r *pb.HeartbeatRequest) (*pb.Hea
 		return nil, err
 	}
 	if len(r.GetBeats()) > maxLeases {
-		return nil, status.Errorf(codes.InvalidArgument, "more than %d tasks in one heartbeat", maxLeases)
+		return nil, malformed("more than %d tasks in one heartbeat", maxLeases)
 	}
 	beats := make([]queue.Beat, len(r.GetBeats()))
 	for i, b := range r.GetBeats() {
@@ -226,7 +226,7 @@ func (s *Server) Finish(stream grpc.ClientStreamingServer[pb.FinishRequest, pb.F
 			return err
 		}
 		if pieces == maxPieces {
-			return status.Errorf(codes.InvalidArgument, "the answer of task %s comes in more than %d pieces", lease, maxPieces)
+			return malformed("the answer of task %s comes in more than %d pieces", lease, maxPieces)
 		}
 		if first {
 			if slave, err = slaveOf(stream.Context(), r.GetSlave()); err != nil {
@@ -237,12 +237,12 @@ func (s *Server) Finish(stream grpc.ClientStreamingServer[pb.FinishRequest, pb.F
 			}
 		}
 		if answer = append(answer, r.GetPart()...); len(answer) > maxAnswer {
-			return status.Errorf(codes.InvalidArgument, "the answer of task %s is larger than %d bytes", lease, maxAnswer)
+			return malformed("the answer of task %s is larger than %d bytes", lease, maxAnswer)
 		}
 	}
 	var a task.Answer
 	if err := json.Unmarshal(answer, &a); err != nil {
-		return status.Errorf(codes.InvalidArgument, "the answer of task %s is not JSON of the contract: %v", lease, err)
+		return malformed("the answer of task %s is not JSON of the contract: %v", lease, err)
 	}
 	if err := s.cfg.Queue.Finish(stream.Context(), slave.Name, lease, a); err != nil {
 		return s.status("finish", slave.Name, err)
@@ -267,7 +267,7 @@ func (s *Server) Fail(ctx context.Context, r *pb.FailRequest) (*pb.FailReply, er
 	}
 	v := &task.Verdict{Kind: kinds[r.GetVerdict()], Err: errors.New(r.GetReason())}
 	if v.Kind == "" {
-		return nil, status.Errorf(codes.InvalidArgument, "unknown verdict %d", r.GetVerdict())
+		return nil, malformed("unknown verdict %d", r.GetVerdict())
 	}
 	v.After = min(time.Duration(min(r.GetRetryAfterMs(), 1<<40))*time.Millisecond, time.Hour)
 	if err := s.cfg.Queue.Fail(ctx, slave.Name, l, v); err != nil {
@@ -276,8 +276,8 @@ func (s *Server) Fail(ctx context.Context, r *pb.FailRequest) (*pb.FailReply, er
 	return &pb.FailReply{}, nil
 }
 
-// status translates the queue's errors for the wire and logs those that the
-// slave can do nothing about.
+// status translates the queue's errors for the wire and logs lost leases, which
+// may be forged, and those that the slave can do nothing about.
 func (s *Server) status(call, slave string, err error) error {
 	code := codes.Internal
 	switch {
@@ -292,7 +292,11 @@ func (s *Server) status(call, slave string, err error) error {
 	case errors.Is(err, queue.ErrUnavailable):
 		code = codes.Unavailable
 	}
-	s.cfg.Metrics.refused.WithLabelValues(call, code.String()).Inc()
+	if code == codes.Aborted {
+		if more, ok := s.refusals.allow(time.Now()); ok {
+			s.cfg.Log.Warn("call of a slave refused", "call", call, "slave", slave, "err", err, "unlogged_before", more)
+		}
+	}
 	if code == codes.Internal || code == codes.Unavailable && !queue.IsNotOpen(err) {
 		if more, ok := s.failures.allow(time.Now()); ok {
 			s.cfg.Log.Warn("call of a slave failed", "call", call, "slave", slave, "err", err, "unlogged_before", more)
@@ -305,7 +309,7 @@ func (s *Server) status(call, slave string, err error) error {
 func slaveOf(ctx context.Context, s *pb.Slave) (queue.Slave, error) {
 	name := s.GetName()
 	if name == "" || len(name) > 100 || len(s.GetVersion()) > 100 {
-		return queue.Slave{}, status.Error(codes.InvalidArgument, "the slave's name must have 1 to 100 bytes, its version at most 100")
+		return queue.Slave{}, malformed("the slave's name must have 1 to 100 bytes, its version at most 100")
 	}
 	return queue.Slave{
 		Name: name, Version: s.GetVersion(), Concurrent: int(min(s.GetConcurrent(), 1<<20)), Address: callerOf(ctx),
@@ -315,7 +319,7 @@ func slaveOf(ctx context.Context, s *pb.Slave) (queue.Slave, error) {
 // leaseOf reads a lease.
 func leaseOf(l *pb.Lease) (task.Lease, error) {
 	if len(l.GetTaskId()) == 0 || len(l.GetTaskId()) > task.IDLen || l.GetAttempt() == 0 || l.GetAttempt() > 1<<30 {
-		return task.Lease{}, status.Errorf(codes.InvalidArgument, "malformed lease: task id of %d bytes, attempt %d", len(l.GetTaskId()), l.GetAttempt())
+		return task.Lease{}, malformed("malformed lease: task id of %d bytes, attempt %d", len(l.GetTaskId()), l.GetAttempt())
 	}
 	return task.Lease{ID: l.GetTaskId(), Attempt: int(l.GetAttempt())}, nil
 }
@@ -326,7 +330,7 @@ func holdingOf(h *pb.Holding) (*task.Holding, error) {
 		return nil, nil
 	}
 	if len(h.GetLeases()) > maxLeases {
-		return nil, status.Errorf(codes.InvalidArgument, "more than %d leases held", maxLeases)
+		return nil, malformed("more than %d leases held", maxLeases)
 	}
 	out := &task.Holding{Unsure: h.GetUnsure()}
 	for _, l := range h.GetLeases() {

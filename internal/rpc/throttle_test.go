@@ -98,9 +98,9 @@ func (c *crowd) caller(host string) (call func(token string) codes.Code, hangUp 
 }
 
 // refused returns what the metric counts for a call and code.
-func (c *crowd) refused(t *testing.T, call, code string) float64 {
+func refused(t *testing.T, registry *prometheus.Registry, call, code string) float64 {
 	t.Helper()
-	families, err := c.registry.Gather()
+	families, err := registry.Gather()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -147,7 +147,7 @@ func TestCallRateOfAConnection(t *testing.T) {
 		if lines := strings.Count(c.log.String(), "too many calls"); lines != 2 {
 			t.Errorf("%d lines in the log in two seconds", lines)
 		}
-		if got := c.refused(t, "/wdpost.v1.Master/Heartbeat", "ResourceExhausted"); got != 1000 {
+		if got := refused(t, c.registry, "/wdpost.v1.Master/Heartbeat", "ResourceExhausted"); got != 1000 {
 			t.Errorf("%v calls counted", got)
 		}
 		time.Sleep(time.Minute)

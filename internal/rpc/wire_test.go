@@ -8,15 +8,19 @@ import (
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/pem"
+	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"math/big"
 	"net"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/credentials/insecure"
@@ -66,7 +70,8 @@ func TestOtherContractIsRefused(t *testing.T) {
 
 func TestMalformedRequests(t *testing.T) {
 	q := newFakeQueue()
-	address, _ := start(t, q, nil)
+	registry := prometheus.NewRegistry()
+	address, log := start(t, q, func(c *rpc.ServerConfig) { c.Metrics = rpc.NewMetrics(registry) })
 	api := raw(t, address)
 	ctx, cancel := context.WithTimeout(with(t.Context(), rpc.Contract), time.Minute)
 	defer cancel()
@@ -116,6 +121,31 @@ func TestMalformedRequests(t *testing.T) {
 	wantCode(t, finish(flood...), codes.InvalidArgument)
 	if len(q.answers)+len(q.failures)+len(q.beats) > 0 {
 		t.Error("a malformed request reached the queue")
+	}
+	if !strings.Contains(log.String(), "the slave's name must have") {
+		t.Errorf("log: %s", log)
+	}
+	for call, want := range map[string]float64{"Hello": 1, "Claim": 3, "Heartbeat": 2, "Fail": 2, "Finish": 3} {
+		if got := refused(t, registry, "/wdpost.v1.Master/"+call, "InvalidArgument"); got != want {
+			t.Errorf("%s: %v refusals counted, want %v", call, got, want)
+		}
+	}
+}
+
+// An old or forged attempt is refused, logged and counted.
+func TestForgedAttemptIsSeen(t *testing.T) {
+	q := newFakeQueue()
+	q.err = fmt.Errorf("task 1#7: %w: attempt 3 is the latest", task.ErrLost)
+	registry := prometheus.NewRegistry()
+	address, log := start(t, q, func(c *rpc.ServerConfig) { c.Metrics = rpc.NewMetrics(registry) })
+	if err := dial(t, nil, address).Finish(t.Context(), assignment().Lease, task.Answer{}); !errors.Is(err, task.ErrLost) {
+		t.Fatal(err)
+	}
+	if !strings.Contains(log.String(), "attempt 3 is the latest") || !strings.Contains(log.String(), "slave=slave-1") {
+		t.Errorf("log: %s", log)
+	}
+	if got := refused(t, registry, "/wdpost.v1.Master/Finish", "Aborted"); got != 1 {
+		t.Errorf("%v refusals counted", got)
 	}
 }
 
