@@ -31,16 +31,17 @@ func (a *app) daemon(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	db, err := a.openDatabase(ctx, cfg.DB)
+	db, url, err := a.database(cfg.DB, true)
 	if err != nil {
 		return err
 	}
-	err = a.serve(ctx, cfg, db)
+	err = a.serve(ctx, cfg, db, a.prepare(db, url))
 	return errors.Join(err, db.Close())
 }
 
-// serve joins queue, server and the parent's protocol over an open database.
-func (a *app) serve(ctx context.Context, cfg config.Master, db store) error {
+// serve joins queue, server and the parent's protocol over a database, which
+// may be away.
+func (a *app) serve(ctx context.Context, cfg config.Master, db store, prepare func(context.Context) error) error {
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), queue.NewDepth(db))
 	verifier, closeKeys, err := a.verifier(cfg)
@@ -52,6 +53,7 @@ func (a *app) serve(ctx context.Context, cfg config.Master, db store) error {
 		Timeout: cfg.Task.Timeout.D(), HeartbeatTimeout: cfg.Task.HeartbeatTimeout.D(), MaxRetry: cfg.Task.MaxRetry,
 		RetryInterval: cfg.Task.RetryJobInterval.D(), ArchiveInterval: cfg.Task.ArchiveJobInterval.D(),
 		ArchiveAfter: cfg.Task.ShouldArchive.D(), Verifier: verifier, Log: a.log, Metrics: queue.NewMetrics(registry),
+		Prepare: prepare,
 	})
 	if err != nil {
 		return err
@@ -60,22 +62,17 @@ func (a *app) serve(ctx context.Context, cfg config.Master, db store) error {
 	if err != nil {
 		return err
 	}
+	g, ctx := errgroup.WithContext(ctx)
+	tended := tend(ctx, q)
+	defer tended.stop()
+	if err := tended.awaitDatabase(ctx); err != nil {
+		return err
+	}
 	lis, err := a.listen(ctx, cfg.Server.Listen)
 	if err != nil {
 		return err
 	}
-	g, ctx := errgroup.WithContext(ctx)
-	// The queue outlives the server and the protocol, which end through it.
-	queueCtx, stopQueue := context.WithCancel(context.WithoutCancel(ctx))
-	queueDone := make(chan struct{})
-	go func() {
-		defer close(queueDone)
-		q.Run(queueCtx)
-	}()
-	defer func() {
-		stopQueue()
-		<-queueDone
-	}()
+	g.Go(func() error { return tended.wait(ctx) })
 	g.Go(func() error { return server.Serve(ctx, lis) })
 	g.Go(func() error {
 		return run.Debug{Addr: cfg.Debug.Listen, Registry: registry, Health: q.Health}.Serve(ctx)
@@ -131,30 +128,6 @@ func withdrawable(parent context.Context) context.Context {
 		cancel(context.Cause(parent))
 	})
 	return ctx
-}
-
-// openDatabase opens and migrates, for as long as the database is away.
-func (a *app) openDatabase(ctx context.Context, cfg config.Database) (store, error) {
-	db, url, err := a.database(cfg, true)
-	if err != nil {
-		return nil, err
-	}
-	for failures := 0; ; {
-		version, err := db.Migrate(ctx)
-		if err == nil {
-			a.log.Info("database ready", "database", url.String(), "version", version)
-			return db, nil
-		}
-		if !errors.Is(err, queue.ErrUnavailable) || ctx.Err() != nil {
-			return nil, errors.Join(err, db.Close())
-		}
-		if failures++; failures == 1 {
-			a.log.Warn("the database is not there yet; trying on", "err", err)
-		}
-		if !pause(ctx, time.Second) {
-			return nil, errors.Join(context.Cause(ctx), db.Close())
-		}
-	}
 }
 
 // listenPatience is how long a port may be taken by our predecessor, which is

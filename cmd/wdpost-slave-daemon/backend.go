@@ -18,6 +18,15 @@ import (
 	"wdpost/proofs/post"
 )
 
+// meter is the native prover's progress as the slave reads it.
+type meter struct{ engine *prover.Engine }
+
+// Progress implements slave.Meter.
+func (m meter) Progress(taskID string) (string, bool) {
+	p, ok := m.engine.Progress(taskID)
+	return p.String(), ok
+}
+
 // environment is what the guide's variables say.
 type environment struct {
 	sectorSize uint64 // FORCE_SECTOR_SIZE; 0: any
@@ -66,6 +75,7 @@ func (e environment) sectorSizes() []uint64 {
 type backend struct {
 	prover   slave.Prover
 	verifier slave.Verifier
+	meter    slave.Meter // nil: external
 	log      *slog.Logger
 	close    func() error
 
@@ -131,6 +141,7 @@ func (b *backend) native(cfg config.Slave, env environment, environ []string) er
 	if err != nil {
 		return err
 	}
+	b.meter = meter{engine}
 	b.engine, b.prover, b.verifier, b.close = engine, engine, engine.Verifier(), engine.Close
 	return nil
 }

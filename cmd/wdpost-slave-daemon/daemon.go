@@ -52,7 +52,7 @@ func (a *app) daemon(soft context.Context) error {
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	worker, err := slave.New(slave.Config{
-		Master: client, Prover: backend.prover, Verifier: backend.verifier, Log: a.log, Metrics: slave.NewMetrics(registry),
+		Master: client, Prover: backend.prover, Verifier: backend.verifier, Meter: backend.meter, Log: a.log, Metrics: slave.NewMetrics(registry),
 		Spool:       cmp.Or(cfg.Slave.Spool, filepath.Join(filepath.Dir(a.configPath), defaultSpool)),
 		SectorSizes: env.sectorSizes(),
 		Concurrent:  cfg.Slave.Concurrent, HeartbeatInterval: cfg.Master.HeartbeatInterval.D(),

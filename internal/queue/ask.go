@@ -81,7 +81,7 @@ func (d *askDesk) tell(t Task) {
 // the task fails the error is a *task.Verdict; asking again begins a new round
 // of attempts, except after an operator's cancellation.
 //
-// The database may be away at any time meanwhile.
+// The database may be away at any time meanwhile, or not have been there yet.
 func (q *Queue) Ask(ctx context.Context, question task.Question) (task.Answer, error) {
 	if err := question.Check(); err != nil {
 		return task.Answer{}, task.Permanent(err)
@@ -99,6 +99,9 @@ func (q *Queue) Ask(ctx context.Context, question task.Question) (task.Answer, e
 	if n.SectorSize, err = task.SectorSize(question.ProofType); err != nil {
 		return task.Answer{}, task.Permanent(err)
 	}
+	if err := q.awaitOpen(ctx); err != nil {
+		return task.Answer{}, fmt.Errorf("task %s: %w", n.ID, err)
+	}
 	for {
 		t, err := q.put(ctx, n, question.NotAfter)
 		if err == nil && t.State != task.Done && t.State != task.Failed {
@@ -113,6 +116,19 @@ func (q *Queue) Ask(ctx context.Context, question task.Question) (task.Answer, e
 		}
 		return answer, err
 	}
+}
+
+// awaitOpen waits until the database has been opened.
+func (q *Queue) awaitOpen(ctx context.Context) error {
+	select {
+	case <-q.door.opened:
+		return nil
+	case <-ctx.Done():
+	}
+	if errors.Is(ctx.Err(), context.DeadlineExceeded) {
+		return fmt.Errorf("the window closed before an answer came: %w", q.door.check())
+	}
+	return context.Cause(ctx)
 }
 
 // put stores the question, trying until ctx ends.

@@ -12,6 +12,7 @@ import (
 // Metrics counts what happens to tasks.
 type Metrics struct {
 	put, claimed, finished, rescued, offered prometheus.Counter
+	again                                    prometheus.Counter
 	failed                                   *prometheus.CounterVec // by verdict
 	refused                                  *prometheus.CounterVec // by what was wrong
 	waited                                   prometheus.Histogram
@@ -28,6 +29,7 @@ func NewMetrics(r prometheus.Registerer) *Metrics {
 	m := &Metrics{
 		put:      counter("tasks_put_total", "New tasks stored."),
 		claimed:  counter("tasks_claimed_total", "Tasks handed to slaves."),
+		again:    counter("claims_repeated_total", "Tasks given to their slaves again because the reply to the claim was lost."),
 		finished: counter("tasks_finished_total", "Verified answers stored."),
 		rescued:  counter("tasks_rescued_total", "Attempts given up because the slave fell silent or took too long."),
 		offered:  counter("answers_in_hand_total", "Answers that left sectors out while another slave was asked."),
@@ -39,7 +41,7 @@ func NewMetrics(r prometheus.Registerer) *Metrics {
 		}),
 	}
 	if r != nil {
-		r.MustRegister(m.put, m.claimed, m.finished, m.rescued, m.offered, m.failed, m.refused, m.waited)
+		r.MustRegister(m.put, m.claimed, m.again, m.finished, m.rescued, m.offered, m.failed, m.refused, m.waited)
 	}
 	return m
 }

@@ -38,6 +38,11 @@ type Config struct {
 	// away. Default 5 s.
 	MaxBackoff time.Duration
 
+	// Prepare, unless nil, makes the database ready for use. Run calls it until
+	// it succeeds or fails with another error than ErrUnavailable; meanwhile
+	// questions wait and other calls fail.
+	Prepare func(context.Context) error
+
 	Verifier Verifier     // required
 	Log      *slog.Logger // required
 	Metrics  *Metrics     // nil counts nothing
@@ -79,10 +84,11 @@ type Queue struct {
 	claims claimDesk
 	asks   askDesk
 	slaves slaveBook
+	door   door
 }
 
-// New prepares a queue. It reads the database's clock, so the database must be
-// there.
+// New prepares a queue. Without Config.Prepare it reads the database's clock, so
+// the database must be there.
 func New(ctx context.Context, store Store, cfg Config) (*Queue, error) {
 	cfg, err := cfg.withDefaults()
 	if err != nil {
@@ -91,15 +97,23 @@ func New(ctx context.Context, store Store, cfg Config) (*Queue, error) {
 	q := &Queue{store: store, cfg: cfg, log: cfg.Log}
 	q.claims.kick = make(chan struct{}, 1)
 	q.asks.kick = make(chan struct{}, 1)
-	if err := q.clock.set(ctx, store); err != nil {
-		return nil, fmt.Errorf("read the database's clock: %w", err)
+	q.door.opened = make(chan struct{})
+	if cfg.Prepare == nil {
+		if err := q.open(ctx); err != nil {
+			return nil, err
+		}
 	}
 	return q, nil
 }
 
 // Run hands out tasks, delivers answers and does the periodic work until ctx
-// ends. Whatever the database does, it goes on trying.
-func (q *Queue) Run(ctx context.Context) {
+// ends, and returns nil then. Whatever the database does, it goes on trying; but
+// one that turns out not to be usable when it is first there, by a mistake that
+// only an operator can mend, is an error.
+func (q *Queue) Run(ctx context.Context) error {
+	if err := q.awaitDatabase(ctx); err != nil || ctx.Err() != nil {
+		return err
+	}
 	loops := []func(context.Context){q.runClaims, q.runAsks, q.runUpkeep}
 	done := make(chan struct{})
 	for _, loop := range loops {
@@ -111,10 +125,14 @@ func (q *Queue) Run(ctx context.Context) {
 	for range loops {
 		<-done
 	}
+	return nil
 }
 
 // Health reports whether the database answers.
 func (q *Queue) Health(ctx context.Context) error {
+	if err := q.door.check(); err != nil {
+		return err
+	}
 	ctx, cancel := context.WithTimeout(ctx, 3*time.Second)
 	defer cancel()
 	if _, err := q.store.Now(ctx); err != nil {
@@ -130,6 +148,9 @@ func (q *Queue) HeartbeatTimeout() time.Duration { return q.cfg.HeartbeatTimeout
 // that are lost and the remaining windows of the others, which a repeated
 // question may have changed.
 func (q *Queue) Heartbeat(ctx context.Context, slave Slave, beats []Beat) (task.Pulse, error) {
+	if err := q.door.check(); err != nil {
+		return task.Pulse{}, err
+	}
 	if err := q.seen(ctx, slave); err != nil {
 		return task.Pulse{}, err
 	}
@@ -169,6 +190,9 @@ func remaining(t Task, now int64) time.Duration {
 // attempt and is refused with task.ErrBadAnswer; one under an old attempt is
 // refused with task.ErrLost. Both are final. Other errors mean try again.
 func (q *Queue) Finish(ctx context.Context, slave string, l task.Lease, a task.Answer) error {
+	if err := q.door.check(); err != nil {
+		return err
+	}
 	log := q.log.With("task", l.ID, "attempt", l.Attempt, "slave", slave)
 	t, err := q.store.Show(ctx, l.ID)
 	if errors.Is(err, ErrNotFound) {
@@ -288,8 +312,16 @@ func (q *Queue) refuse(ctx context.Context, l task.Lease, cause error) error {
 
 // Fail ends an attempt without an answer.
 func (q *Queue) Fail(ctx context.Context, slave string, l task.Lease, v *task.Verdict) error {
+	return q.fail(ctx, slave, l, v, false)
+}
+
+// fail ends an attempt, if unheard only while its slave has not been heard of.
+func (q *Queue) fail(ctx context.Context, slave string, l task.Lease, v *task.Verdict, unheard bool) error {
+	if err := q.door.check(); err != nil {
+		return err
+	}
 	now := q.clock.now()
-	f := Failure{Kind: v.Kind, Reason: v.Err.Error(), ReadyAt: now, MaxRetry: q.cfg.MaxRetry}
+	f := Failure{Kind: v.Kind, Reason: v.Err.Error(), ReadyAt: now, MaxRetry: q.cfg.MaxRetry, Unheard: unheard}
 	if slave != "" {
 		f.Reason = fmt.Sprintf("slave %q: %s", slave, f.Reason)
 	}

@@ -120,7 +120,7 @@ func (w *world) slave(ctx context.Context, q *queue.Queue, name string, prove fu
 	w.wg.Go(func() {
 		for ctx.Err() == nil {
 			poll, cancel := context.WithTimeout(ctx, 10*time.Second)
-			a, err := q.Claim(poll, me, nil)
+			a, err := q.Claim(poll, me, task.Want{})
 			cancel()
 			if errors.Is(err, task.ErrNoTask) {
 				continue
@@ -322,7 +322,7 @@ func TestForgedLeaseIsRefused(t *testing.T) {
 	simulate(t, func(w *world) {
 		q := w.master(w.ctx)
 		go q.Ask(w.ctx, question(1))
-		a, err := q.Claim(w.ctx, queue.Slave{Name: "a"}, nil)
+		a, err := q.Claim(w.ctx, queue.Slave{Name: "a"}, task.Want{})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -435,7 +435,7 @@ func TestWindowCloses(t *testing.T) {
 			t.Fatalf("stored %+v, %v", got, err)
 		}
 		time.Sleep(10 * time.Minute)
-		if a, err := q.Claim(timeout(w.ctx, time.Minute), queue.Slave{Name: "b"}, nil); err == nil {
+		if a, err := q.Claim(timeout(w.ctx, time.Minute), queue.Slave{Name: "b"}, task.Want{}); err == nil {
 			t.Fatalf("claimed %+v", a)
 		}
 	})
@@ -448,7 +448,7 @@ func TestClaimTellsTheRemainingWindow(t *testing.T) {
 		timed.NotAfter = time.Now().Add(10 * time.Minute).Unix()
 		go q.Ask(w.ctx, timed)
 		time.Sleep(4 * time.Minute)
-		a, err := q.Claim(w.ctx, queue.Slave{Name: "a"}, nil)
+		a, err := q.Claim(w.ctx, queue.Slave{Name: "a"}, task.Want{})
 		if err != nil || (a.Remaining-6*time.Minute).Abs() > 2*time.Second || a.HeartbeatTimeout != 15*time.Second {
 			t.Fatalf("assignment %+v, %v", a, err)
 		}
@@ -499,7 +499,7 @@ func TestWithdrawnQuestionIsCancelled(t *testing.T) {
 				errs <- err
 			}()
 		}
-		a, err := q.Claim(w.ctx, queue.Slave{Name: "a"}, nil)
+		a, err := q.Claim(w.ctx, queue.Slave{Name: "a"}, task.Want{})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -626,7 +626,7 @@ func TestImpatientClaimers(t *testing.T) {
 			w.wg.Go(func() {
 				for w.ctx.Err() == nil {
 					ctx, cancel := context.WithTimeout(w.ctx, time.Duration(i)*100*time.Microsecond)
-					a, err := q.Claim(ctx, queue.Slave{Name: fmt.Sprint(i)}, nil)
+					a, err := q.Claim(ctx, queue.Slave{Name: fmt.Sprint(i)}, task.Want{})
 					if err == nil {
 						if err := q.Finish(w.ctx, fmt.Sprint(i), a.Lease, right); err != nil {
 							t.Error(err)

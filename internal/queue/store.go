@@ -63,6 +63,9 @@ type NewTask struct {
 type Claimer struct {
 	Slave       string
 	SectorSizes []uint64 // what the slave can prove; empty means everything
+	// Again is a lease that the slave was given before without hearing of it,
+	// as Unheard found; zero when there is none.
+	Again task.Lease
 	// Avoid is for how many seconds after a task became ready again the slave
 	// whose attempt failed is passed over, so that another gets its chance.
 	Avoid int64
@@ -81,7 +84,14 @@ type Failure struct {
 	Reason   string
 	ReadyAt  int64 // of the next attempt, if there is one
 	MaxRetry int   // attempts after the first that KindRetry may use up
+	// Unheard refuses the failure with task.ErrLost once the lease was given
+	// out again or anything was heard of it.
+	Unheard bool
 }
+
+// GivenAgain is the progress of a task whose lease was given out a second time
+// and of which nothing was heard since.
+const GivenAgain = "given out again"
 
 // Offer is an answer in hand.
 type Offer struct {
@@ -136,7 +146,15 @@ type Store interface {
 	// under a new attempt number: earliest NotAfter first, then oldest. The
 	// result has the claimers' order; an entry without ID means no task. No
 	// task is given to two claimers, here or elsewhere.
+	//
+	// A claimer with a lease to be given again gets that one, the attempt
+	// unchanged and its Progress GivenAgain, if it is still the slave's and
+	// nothing was heard of it; otherwise it is served like the others.
 	Claim(ctx context.Context, now int64, claimers []Claimer) ([]Task, error)
+
+	// Unheard returns the running tasks of open windows of which nothing was
+	// heard since they were given out, without their bodies.
+	Unheard(ctx context.Context, now int64) ([]Task, error)
 
 	// Heartbeat records signs of life and returns the leases that are lost: of
 	// tasks that are over or were claimed again. A task that was rescued and

@@ -108,7 +108,7 @@ func newCluster(b *testing.B, store queue.Store, slaves int) *cluster {
 		wg.Go(func() {
 			defer c.Close()
 			for ctx.Err() == nil {
-				a, err := c.Claim(ctx, nil, 20*time.Second)
+				a, err := c.Claim(ctx, task.Want{}, 20*time.Second)
 				if err != nil {
 					continue
 				}

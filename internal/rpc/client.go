@@ -46,6 +46,8 @@ type ClientConfig struct {
 	// ReconnectInterval is the wait before a lost connection is tried again; it
 	// grows with repeated failure, up to twice this. Default 3 s.
 	ReconnectInterval time.Duration
+	// Dial connects to an address; nil does so by TCP.
+	Dial func(ctx context.Context, address string) (net.Conn, error)
 	// CallTimeout bounds every call but the wait of Claim. Default 15 s.
 	CallTimeout time.Duration
 }
@@ -83,13 +85,19 @@ func NewClient(cfg ClientConfig) (*Client, error) {
 		state.Addresses = append(state.Addresses, resolver.Address{Addr: a, ServerName: host})
 	}
 	addresses.InitialState(state)
-	conn, err := grpc.NewClient("masters:///", grpc.WithTransportCredentials(creds), grpc.WithResolvers(addresses),
+	options := []grpc.DialOption{
+		grpc.WithTransportCredentials(creds), grpc.WithResolvers(addresses),
 		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(maxQuestion)),
 		grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: 10 * time.Second, Timeout: 5 * time.Second, PermitWithoutStream: true}),
 		grpc.WithConnectParams(grpc.ConnectParams{
 			Backoff:           backoff.Config{BaseDelay: cfg.ReconnectInterval, Multiplier: 1.6, Jitter: 0.2, MaxDelay: 2 * cfg.ReconnectInterval},
 			MinConnectTimeout: 5 * time.Second,
-		}))
+		}),
+	}
+	if cfg.Dial != nil {
+		options = append(options, grpc.WithContextDialer(cfg.Dial))
+	}
+	conn, err := grpc.NewClient("masters:///", options...)
 	if err != nil {
 		return nil, fmt.Errorf("connection to the master: %w", err)
 	}
@@ -135,10 +143,17 @@ func (c *Client) Hello(ctx context.Context) (Limits, error) {
 
 // Claim waits for a task for at most the given time; task.ErrNoTask says that
 // none came.
-func (c *Client) Claim(ctx context.Context, sectorSizes []uint64, wait time.Duration) (task.Assignment, error) {
+func (c *Client) Claim(ctx context.Context, want task.Want, wait time.Duration) (task.Assignment, error) {
 	ctx, cancel := c.outgoing(ctx, wait+c.cfg.CallTimeout)
 	defer cancel()
-	r, err := c.api.Claim(ctx, &pb.ClaimRequest{Slave: c.slave, SectorSizes: sectorSizes, WaitMs: uint64(max(wait.Milliseconds(), 0))})
+	req := &pb.ClaimRequest{Slave: c.slave, SectorSizes: want.SectorSizes, WaitMs: uint64(max(wait.Milliseconds(), 0))}
+	if want.Holding != nil {
+		req.Holding = &pb.Holding{Unsure: want.Holding.Unsure}
+		for _, l := range want.Holding.Leases {
+			req.Holding.Leases = append(req.Holding.Leases, toLease(l))
+		}
+	}
+	r, err := c.api.Claim(ctx, req)
 	if err != nil {
 		return task.Assignment{}, failure("claim", err)
 	}

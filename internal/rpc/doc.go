@@ -3,6 +3,8 @@
 // to a slave. The contract itself is wdpostv1/wdpost.proto.
 package rpc
 
+import "time"
+
 //go:generate protoc --go_out=. --go_opt=paths=source_relative --go-grpc_out=. --go-grpc_opt=paths=source_relative wdpostv1/wdpost.proto
 
 // Contract is the version of the contract, carried by every call.
@@ -23,3 +25,12 @@ const (
 	maxAnswer   = 16 << 20 // of a whole answer
 	answerPart  = 256 << 10
 )
+
+// Limits of the stream of an answer: its pieces, however small, and its time.
+const (
+	maxPieces = 1024
+	maxStream = 10 * time.Minute
+)
+
+// maxLeases bounds the tasks that one call of a slave may name.
+const maxLeases = 1024

@@ -3,6 +3,7 @@ package rpc
 import (
 	"context"
 	"crypto/subtle"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net"
@@ -16,7 +17,6 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/metadata"
-	"google.golang.org/grpc/peer"
 	"google.golang.org/grpc/status"
 )
 
@@ -40,7 +40,7 @@ func NewMetrics(r prometheus.Registerer) *Metrics {
 	return m
 }
 
-// admit checks contract and token of a call.
+// admit checks rate, token and contract of a call.
 func (s *Server) admit(ctx context.Context, method string) error {
 	md, _ := metadata.FromIncomingContext(ctx)
 	first := func(key string) string {
@@ -48,6 +48,10 @@ func (s *Server) admit(ctx context.Context, method string) error {
 			return v[0]
 		}
 		return ""
+	}
+	spent := status.Error(codes.ResourceExhausted, "too many calls; slow down")
+	if !s.throttle.take(ctx, 1) {
+		return s.refuse(ctx, method, spent)
 	}
 	var err error
 	token, _ := strings.CutPrefix(first(keyToken), bearer)
@@ -59,13 +63,17 @@ func (s *Server) admit(ctx context.Context, method string) error {
 	default:
 		return nil
 	}
-	address := "unknown"
-	if p, ok := peer.FromContext(ctx); ok {
-		address = p.Addr.String()
+	if !s.throttle.take(ctx, refusedCost-1) {
+		err = spent
 	}
+	return s.refuse(ctx, method, err)
+}
+
+// refuse counts and logs a call that is not served.
+func (s *Server) refuse(ctx context.Context, method string, err error) error {
 	s.cfg.Metrics.refused.WithLabelValues(method, status.Code(err).String()).Inc()
 	if more, ok := s.refusals.allow(time.Now()); ok {
-		s.cfg.Log.Warn("call refused", "call", method, "address", address, "err", status.Convert(err).Message(), "unlogged_before", more)
+		s.cfg.Log.Warn("call refused", "call", method, "address", callerOf(ctx), "err", status.Convert(err).Message(), "unlogged_before", more)
 	}
 	return err
 }
@@ -95,6 +103,7 @@ func (s *Server) guardUnary(ctx context.Context, req any, info *grpc.UnaryServer
 	if err := s.admit(ctx, info.FullMethod); err != nil {
 		return nil, err
 	}
+	defer func() { s.ended(ctx, info.FullMethod, err) }()
 	defer s.recovered(info.FullMethod, &err)
 	return handle(ctx, req)
 }
@@ -104,8 +113,37 @@ func (s *Server) guardStream(srv any, stream grpc.ServerStream, info *grpc.Strea
 	if err := s.admit(stream.Context(), info.FullMethod); err != nil {
 		return err
 	}
+	if end, ok := stream.Context().Deadline(); !ok || time.Until(end) > maxStream {
+		return s.refuse(stream.Context(), info.FullMethod, status.Errorf(codes.InvalidArgument, "a stream needs a deadline within %s", maxStream))
+	}
+	defer func() { s.ended(stream.Context(), info.FullMethod, err) }()
 	defer s.recovered(info.FullMethod, &err)
 	return handle(srv, stream)
+}
+
+// malformedError refuses a message that no slave of ours sends.
+type malformedError struct{ text string }
+
+func malformed(format string, args ...any) error {
+	return malformedError{fmt.Sprintf(format, args...)}
+}
+
+func (e malformedError) Error() string { return e.text }
+
+// GRPCStatus is how the refusal travels.
+func (e malformedError) GRPCStatus() *status.Status { return status.New(codes.InvalidArgument, e.text) }
+
+// ended counts a call that was served and failed, and logs one that was
+// malformed; other failures are logged where they come from.
+func (s *Server) ended(ctx context.Context, method string, err error) {
+	var m malformedError
+	switch {
+	case err == nil:
+	case errors.As(err, &m):
+		_ = s.refuse(ctx, method, err) // to count and log it
+	default:
+		s.cfg.Metrics.refused.WithLabelValues(method, status.Code(err).String()).Inc()
+	}
 }
 
 // recovered turns a panic into the call's error.

@@ -25,7 +25,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 // fakeQueue records what reaches it and answers as told.
 type fakeQueue struct {
 	mu       sync.Mutex
-	claim    func(ctx context.Context, s queue.Slave, sizes []uint64) (task.Assignment, error)
+	claim    func(ctx context.Context, s queue.Slave, want task.Want) (task.Assignment, error)
 	err      error // of all other calls
 	pulse    task.Pulse
 	beats    []queue.Beat
@@ -37,15 +37,15 @@ type fakeQueue struct {
 func newFakeQueue() *fakeQueue {
 	return &fakeQueue{
 		answers: map[task.Lease]task.Answer{}, failures: map[task.Lease]task.Verdict{}, back: make(chan task.Lease, 10),
-		claim: func(ctx context.Context, _ queue.Slave, _ []uint64) (task.Assignment, error) {
+		claim: func(ctx context.Context, _ queue.Slave, _ task.Want) (task.Assignment, error) {
 			<-ctx.Done()
 			return task.Assignment{}, task.ErrNoTask
 		},
 	}
 }
 
-func (q *fakeQueue) Claim(ctx context.Context, s queue.Slave, sizes []uint64) (task.Assignment, error) {
-	return q.claim(ctx, s, sizes)
+func (q *fakeQueue) Claim(ctx context.Context, s queue.Slave, want task.Want) (task.Assignment, error) {
+	return q.claim(ctx, s, want)
 }
 
 func (q *fakeQueue) HandBack(_ context.Context, _ string, l task.Lease, _ error) error {
@@ -147,9 +147,9 @@ func TestRoundTrips(t *testing.T) {
 	q := newFakeQueue()
 	want := assignment()
 	var who queue.Slave
-	var sizes []uint64
-	q.claim = func(_ context.Context, s queue.Slave, sz []uint64) (task.Assignment, error) {
-		who, sizes = s, sz
+	var asked task.Want
+	q.claim = func(_ context.Context, s queue.Slave, w task.Want) (task.Assignment, error) {
+		who, asked = s, w
 		return want, nil
 	}
 	address, _ := start(t, q, nil)
@@ -160,12 +160,16 @@ func TestRoundTrips(t *testing.T) {
 	if err != nil || limits.Version != "v-master" || limits.HeartbeatTimeout != 15*time.Second || limits.MaxWait <= 0 {
 		t.Fatalf("hello: %+v, %v", limits, err)
 	}
-	got, err := c.Claim(ctx, []uint64{2048}, time.Second)
+	wanted := task.Want{SectorSizes: []uint64{2048}, Holding: &task.Holding{Leases: []task.Lease{{ID: "ab", Attempt: 2}}, Unsure: true}}
+	got, err := c.Claim(ctx, wanted, time.Second)
 	if err != nil || got.Lease != want.Lease || got.Remaining != want.Remaining || got.HeartbeatTimeout != want.HeartbeatTimeout || got.Question.ID() != want.Question.ID() || !got.Question.AllowSkip {
 		t.Fatalf("claim: %+v, %v", got, err)
 	}
-	if who.Name != "slave-1" || who.Version != "v-slave" || who.Concurrent != 2 || who.Address == "" || len(sizes) != 1 {
-		t.Fatalf("the queue saw %+v, %v", who, sizes)
+	if !reflect.DeepEqual(asked, wanted) {
+		t.Fatalf("the queue was asked for %+v", asked)
+	}
+	if who.Name != "slave-1" || who.Version != "v-slave" || who.Concurrent != 2 || who.Address == "" {
+		t.Fatalf("the queue saw %+v", who)
 	}
 	q.pulse = task.Pulse{Lost: []task.Lease{{ID: "x", Attempt: 1}}, Remaining: map[task.Lease]time.Duration{want.Lease: time.Minute}}
 	pulse, err := c.Heartbeat(ctx, map[task.Lease]string{want.Lease: "proving \xff" + strings.Repeat("ü", 80)})
@@ -218,7 +222,7 @@ func TestErrorsKeepTheirMeaning(t *testing.T) {
 func TestNoTask(t *testing.T) {
 	address, _ := start(t, newFakeQueue(), nil)
 	c := dial(t, nil, address)
-	if _, err := c.Claim(t.Context(), nil, 20*time.Millisecond); !errors.Is(err, task.ErrNoTask) {
+	if _, err := c.Claim(t.Context(), task.Want{}, 20*time.Millisecond); !errors.Is(err, task.ErrNoTask) {
 		t.Fatal(err)
 	}
 }
@@ -248,9 +252,9 @@ func TestStoppingServerEndsClaims(t *testing.T) {
 	q := newFakeQueue()
 	waiting := make(chan struct{})
 	inner := q.claim
-	q.claim = func(ctx context.Context, s queue.Slave, sz []uint64) (task.Assignment, error) {
+	q.claim = func(ctx context.Context, s queue.Slave, want task.Want) (task.Assignment, error) {
 		close(waiting)
-		return inner(ctx, s, sz)
+		return inner(ctx, s, want)
 	}
 	lis, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -263,7 +267,7 @@ func TestStoppingServerEndsClaims(t *testing.T) {
 	c := dial(t, nil, lis.Addr().String())
 	claimed := make(chan error, 1)
 	go func() {
-		_, err := c.Claim(t.Context(), nil, time.Hour)
+		_, err := c.Claim(t.Context(), task.Want{}, time.Hour)
 		claimed <- err
 	}()
 	<-waiting
@@ -279,7 +283,7 @@ func TestStoppingServerEndsClaims(t *testing.T) {
 func TestTaskOfALeavingSlaveIsHandedBack(t *testing.T) {
 	q := newFakeQueue()
 	entered := make(chan struct{})
-	q.claim = func(ctx context.Context, _ queue.Slave, _ []uint64) (task.Assignment, error) {
+	q.claim = func(ctx context.Context, _ queue.Slave, _ task.Want) (task.Assignment, error) {
 		close(entered)
 		<-ctx.Done() // the slave leaves, and the task comes at that very moment
 		return assignment(), nil
@@ -291,7 +295,7 @@ func TestTaskOfALeavingSlaveIsHandedBack(t *testing.T) {
 		<-entered
 		leave()
 	}()
-	if _, err := c.Claim(ctx, nil, time.Hour); err == nil {
+	if _, err := c.Claim(ctx, task.Want{}, time.Hour); err == nil {
 		t.Fatal("claimed")
 	}
 	if l := <-q.back; l != assignment().Lease {
@@ -301,10 +305,10 @@ func TestTaskOfALeavingSlaveIsHandedBack(t *testing.T) {
 
 func TestPanicCostsOneCall(t *testing.T) {
 	q := newFakeQueue()
-	q.claim = func(context.Context, queue.Slave, []uint64) (task.Assignment, error) { panic("oh") }
+	q.claim = func(context.Context, queue.Slave, task.Want) (task.Assignment, error) { panic("oh") }
 	address, log := start(t, q, nil)
 	c := dial(t, nil, address)
-	if _, err := c.Claim(t.Context(), nil, time.Second); err == nil {
+	if _, err := c.Claim(t.Context(), task.Want{}, time.Second); err == nil {
 		t.Fatal("claimed")
 	}
 	if _, err := c.Hello(t.Context()); err != nil {

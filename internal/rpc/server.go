@@ -16,7 +16,6 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/keepalive"
-	"google.golang.org/grpc/peer"
 	"google.golang.org/grpc/status"
 
 	"wdpost/internal/queue"
@@ -27,8 +26,9 @@ import (
 // Queue is what the server puts before the network.
 type Queue interface {
 	// Claim waits for a task until ctx ends; task.ErrNoTask says that none came.
-	Claim(ctx context.Context, slave queue.Slave, sectorSizes []uint64) (task.Assignment, error)
-	// HandBack returns a claimed task that did not reach its slave.
+	Claim(ctx context.Context, slave queue.Slave, want task.Want) (task.Assignment, error)
+	// HandBack returns a claimed task that did not reach its slave, if no other
+	// claim of that slave was given it meanwhile.
 	HandBack(ctx context.Context, slave string, l task.Lease, cause error) error
 	// Heartbeat records signs of life and returns the leases that are lost and
 	// the remaining windows of the others.
@@ -63,6 +63,7 @@ type Server struct {
 	// stopping ends when Serve is to return: claims that wait end with it.
 	stopping context.Context
 	stop     context.CancelFunc
+	throttle throttle
 	refusals oncePerSecond
 	failures oncePerSecond
 }
@@ -134,6 +135,10 @@ func (s *Server) Claim(ctx context.Context, r *pb.ClaimRequest) (*pb.ClaimReply,
 	if err != nil {
 		return nil, err
 	}
+	want := task.Want{SectorSizes: r.GetSectorSizes()}
+	if want.Holding, err = holdingOf(r.GetHolding()); err != nil {
+		return nil, err
+	}
 	wait := s.cfg.MaxWait
 	if ms := r.GetWaitMs(); ms < uint64(wait.Milliseconds()) {
 		wait = time.Duration(ms) * time.Millisecond
@@ -141,7 +146,7 @@ func (s *Server) Claim(ctx context.Context, r *pb.ClaimRequest) (*pb.ClaimReply,
 	claim, cancel := context.WithTimeout(ctx, wait)
 	defer cancel()
 	defer context.AfterFunc(s.stopping, cancel)()
-	a, err := s.cfg.Queue.Claim(claim, slave, r.GetSectorSizes())
+	a, err := s.cfg.Queue.Claim(claim, slave, want)
 	if errors.Is(err, task.ErrNoTask) {
 		return &pb.ClaimReply{}, nil
 	}
@@ -179,8 +184,8 @@ func (s *Server) Heartbeat(ctx context.Context, r *pb.HeartbeatRequest) (*pb.Hea
 	if err != nil {
 		return nil, err
 	}
-	if len(r.GetBeats()) > 1024 {
-		return nil, status.Error(codes.InvalidArgument, "more than 1024 tasks in one heartbeat")
+	if len(r.GetBeats()) > maxLeases {
+		return nil, malformed("more than %d tasks in one heartbeat", maxLeases)
 	}
 	beats := make([]queue.Beat, len(r.GetBeats()))
 	for i, b := range r.GetBeats() {
@@ -211,13 +216,17 @@ func (s *Server) Finish(stream grpc.ClientStreamingServer[pb.FinishRequest, pb.F
 		lease  task.Lease
 		answer []byte
 	)
-	for first := true; ; first = false {
+	for pieces := 0; ; pieces++ {
+		first := pieces == 0
 		r, err := stream.Recv()
 		if errors.Is(err, io.EOF) && !first {
 			break
 		}
 		if err != nil {
 			return err
+		}
+		if pieces == maxPieces {
+			return malformed("the answer of task %s comes in more than %d pieces", lease, maxPieces)
 		}
 		if first {
 			if slave, err = slaveOf(stream.Context(), r.GetSlave()); err != nil {
@@ -228,12 +237,12 @@ func (s *Server) Finish(stream grpc.ClientStreamingServer[pb.FinishRequest, pb.F
 			}
 		}
 		if answer = append(answer, r.GetPart()...); len(answer) > maxAnswer {
-			return status.Errorf(codes.InvalidArgument, "the answer of task %s is larger than %d bytes", lease, maxAnswer)
+			return malformed("the answer of task %s is larger than %d bytes", lease, maxAnswer)
 		}
 	}
 	var a task.Answer
 	if err := json.Unmarshal(answer, &a); err != nil {
-		return status.Errorf(codes.InvalidArgument, "the answer of task %s is not JSON of the contract: %v", lease, err)
+		return malformed("the answer of task %s is not JSON of the contract: %v", lease, err)
 	}
 	if err := s.cfg.Queue.Finish(stream.Context(), slave.Name, lease, a); err != nil {
 		return s.status("finish", slave.Name, err)
@@ -258,7 +267,7 @@ func (s *Server) Fail(ctx context.Context, r *pb.FailRequest) (*pb.FailReply, er
 	}
 	v := &task.Verdict{Kind: kinds[r.GetVerdict()], Err: errors.New(r.GetReason())}
 	if v.Kind == "" {
-		return nil, status.Errorf(codes.InvalidArgument, "unknown verdict %d", r.GetVerdict())
+		return nil, malformed("unknown verdict %d", r.GetVerdict())
 	}
 	v.After = min(time.Duration(min(r.GetRetryAfterMs(), 1<<40))*time.Millisecond, time.Hour)
 	if err := s.cfg.Queue.Fail(ctx, slave.Name, l, v); err != nil {
@@ -267,8 +276,8 @@ func (s *Server) Fail(ctx context.Context, r *pb.FailRequest) (*pb.FailReply, er
 	return &pb.FailReply{}, nil
 }
 
-// status translates the queue's errors for the wire and logs those that the
-// slave can do nothing about.
+// status translates the queue's errors for the wire and logs lost leases, which
+// may be forged, and those that the slave can do nothing about.
 func (s *Server) status(call, slave string, err error) error {
 	code := codes.Internal
 	switch {
@@ -283,8 +292,12 @@ func (s *Server) status(call, slave string, err error) error {
 	case errors.Is(err, queue.ErrUnavailable):
 		code = codes.Unavailable
 	}
-	s.cfg.Metrics.refused.WithLabelValues(call, code.String()).Inc()
-	if code == codes.Internal || code == codes.Unavailable {
+	if code == codes.Aborted {
+		if more, ok := s.refusals.allow(time.Now()); ok {
+			s.cfg.Log.Warn("call of a slave refused", "call", call, "slave", slave, "err", err, "unlogged_before", more)
+		}
+	}
+	if code == codes.Internal || code == codes.Unavailable && !queue.IsNotOpen(err) {
 		if more, ok := s.failures.allow(time.Now()); ok {
 			s.cfg.Log.Warn("call of a slave failed", "call", call, "slave", slave, "err", err, "unlogged_before", more)
 		}
@@ -296,21 +309,38 @@ func (s *Server) status(call, slave string, err error) error {
 func slaveOf(ctx context.Context, s *pb.Slave) (queue.Slave, error) {
 	name := s.GetName()
 	if name == "" || len(name) > 100 || len(s.GetVersion()) > 100 {
-		return queue.Slave{}, status.Error(codes.InvalidArgument, "the slave's name must have 1 to 100 bytes, its version at most 100")
+		return queue.Slave{}, malformed("the slave's name must have 1 to 100 bytes, its version at most 100")
 	}
-	slave := queue.Slave{Name: name, Version: s.GetVersion(), Concurrent: int(min(s.GetConcurrent(), 1<<20))}
-	if p, ok := peer.FromContext(ctx); ok {
-		slave.Address = p.Addr.String()
-	}
-	return slave, nil
+	return queue.Slave{
+		Name: name, Version: s.GetVersion(), Concurrent: int(min(s.GetConcurrent(), 1<<20)), Address: callerOf(ctx),
+	}, nil
 }
 
 // leaseOf reads a lease.
 func leaseOf(l *pb.Lease) (task.Lease, error) {
 	if len(l.GetTaskId()) == 0 || len(l.GetTaskId()) > task.IDLen || l.GetAttempt() == 0 || l.GetAttempt() > 1<<30 {
-		return task.Lease{}, status.Errorf(codes.InvalidArgument, "malformed lease: task id of %d bytes, attempt %d", len(l.GetTaskId()), l.GetAttempt())
+		return task.Lease{}, malformed("malformed lease: task id of %d bytes, attempt %d", len(l.GetTaskId()), l.GetAttempt())
 	}
 	return task.Lease{ID: l.GetTaskId(), Attempt: int(l.GetAttempt())}, nil
+}
+
+// holdingOf reads what a slave says that it has; nil if it does not say.
+func holdingOf(h *pb.Holding) (*task.Holding, error) {
+	if h == nil {
+		return nil, nil
+	}
+	if len(h.GetLeases()) > maxLeases {
+		return nil, malformed("more than %d leases held", maxLeases)
+	}
+	out := &task.Holding{Unsure: h.GetUnsure()}
+	for _, l := range h.GetLeases() {
+		lease, err := leaseOf(l)
+		if err != nil {
+			return nil, err
+		}
+		out.Leases = append(out.Leases, lease)
+	}
+	return out, nil
 }
 
 // toLease writes a lease.

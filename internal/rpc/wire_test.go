@@ -8,15 +8,19 @@ import (
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/pem"
+	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"math/big"
 	"net"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/credentials/insecure"
@@ -66,13 +70,20 @@ func TestOtherContractIsRefused(t *testing.T) {
 
 func TestMalformedRequests(t *testing.T) {
 	q := newFakeQueue()
-	address, _ := start(t, q, nil)
-	api, ctx := raw(t, address), with(t.Context(), rpc.Contract)
+	registry := prometheus.NewRegistry()
+	address, log := start(t, q, func(c *rpc.ServerConfig) { c.Metrics = rpc.NewMetrics(registry) })
+	api := raw(t, address)
+	ctx, cancel := context.WithTimeout(with(t.Context(), rpc.Contract), time.Minute)
+	defer cancel()
 	slave, lease := &pb.Slave{Name: "s"}, &pb.Lease{TaskId: "ab", Attempt: 1}
 
 	_, err := api.Hello(ctx, &pb.HelloRequest{})
 	wantCode(t, err, codes.InvalidArgument)
 	_, err = api.Claim(ctx, &pb.ClaimRequest{Slave: &pb.Slave{Name: string(make([]byte, 101))}})
+	wantCode(t, err, codes.InvalidArgument)
+	_, err = api.Claim(ctx, &pb.ClaimRequest{Slave: slave, Holding: &pb.Holding{Leases: []*pb.Lease{{}}}})
+	wantCode(t, err, codes.InvalidArgument)
+	_, err = api.Claim(ctx, &pb.ClaimRequest{Slave: slave, Holding: &pb.Holding{Leases: make([]*pb.Lease, 2000)}})
 	wantCode(t, err, codes.InvalidArgument)
 	_, err = api.Heartbeat(ctx, &pb.HeartbeatRequest{Slave: slave, Beats: make([]*pb.Beat, 2000)})
 	wantCode(t, err, codes.InvalidArgument)
@@ -111,12 +122,37 @@ func TestMalformedRequests(t *testing.T) {
 	if len(q.answers)+len(q.failures)+len(q.beats) > 0 {
 		t.Error("a malformed request reached the queue")
 	}
+	if !strings.Contains(log.String(), "the slave's name must have") {
+		t.Errorf("log: %s", log)
+	}
+	for call, want := range map[string]float64{"Hello": 1, "Claim": 3, "Heartbeat": 2, "Fail": 2, "Finish": 3} {
+		if got := refused(t, registry, "/wdpost.v1.Master/"+call, "InvalidArgument"); got != want {
+			t.Errorf("%s: %v refusals counted, want %v", call, got, want)
+		}
+	}
+}
+
+// An old or forged attempt is refused, logged and counted.
+func TestForgedAttemptIsSeen(t *testing.T) {
+	q := newFakeQueue()
+	q.err = fmt.Errorf("task 1#7: %w: attempt 3 is the latest", task.ErrLost)
+	registry := prometheus.NewRegistry()
+	address, log := start(t, q, func(c *rpc.ServerConfig) { c.Metrics = rpc.NewMetrics(registry) })
+	if err := dial(t, nil, address).Finish(t.Context(), assignment().Lease, task.Answer{}); !errors.Is(err, task.ErrLost) {
+		t.Fatal(err)
+	}
+	if !strings.Contains(log.String(), "attempt 3 is the latest") || !strings.Contains(log.String(), "slave=slave-1") {
+		t.Errorf("log: %s", log)
+	}
+	if got := refused(t, registry, "/wdpost.v1.Master/Finish", "Aborted"); got != 1 {
+		t.Errorf("%v refusals counted", got)
+	}
 }
 
 // unhurried answers at once, whatever it is asked.
 type unhurried struct{ *fakeQueue }
 
-func (unhurried) Claim(context.Context, queue.Slave, []uint64) (task.Assignment, error) {
+func (unhurried) Claim(context.Context, queue.Slave, task.Want) (task.Assignment, error) {
 	return task.Assignment{}, task.ErrNoTask
 }
 
@@ -149,7 +185,7 @@ func FuzzBodies(f *testing.F) {
 	}
 	slave, lease := &pb.Slave{Name: "s", Version: "v"}, &pb.Lease{TaskId: "ab", Attempt: 1}
 	seed(&pb.HelloRequest{Slave: slave})
-	seed(&pb.ClaimRequest{Slave: slave, SectorSizes: []uint64{2048}, WaitMs: 1 << 63})
+	seed(&pb.ClaimRequest{Slave: slave, SectorSizes: []uint64{2048}, WaitMs: 1 << 63, Holding: &pb.Holding{Leases: []*pb.Lease{lease}, Unsure: true}})
 	seed(&pb.HeartbeatRequest{Slave: slave, Beats: []*pb.Beat{{Lease: lease, Progress: "p"}}})
 	seed(&pb.FinishRequest{Slave: slave, Lease: lease, Part: []byte(`{"proofs":["AA=="],"faults":[1]}`)})
 	seed(&pb.FailRequest{Slave: slave, Lease: lease, Verdict: pb.Verdict_VERDICT_RETRY, RetryAfterMs: 1 << 63})

@@ -19,17 +19,15 @@ const maxPasses = 3
 // noWindow stands for a window whose close is unknown: a proving period.
 const noWindow = 24 * time.Hour
 
-// work takes one task from claim to delivery.
-func (w *Worker) work(hard context.Context, a task.Assignment) {
+// work takes one task in hand from claim to delivery. ctx is the task's.
+func (w *Worker) work(ctx context.Context, h *held) {
+	a := h.assignment
 	log := w.log.With("task", a.ID, "attempt", a.Attempt, "miner", a.Question.MinerID)
 	if a.Question.Deadline != nil {
 		log = log.With("deadline", *a.Question.Deadline, "partitions", a.Question.Partitions)
 	}
 	log.Info("got task:", "sectors", len(a.Question.Replicas), "proof_type", a.Question.ProofType, "remaining", a.Remaining)
 	begin := time.Now()
-	ctx, h, release := w.hold(hard, a)
-	defer release()
-
 	answer, err := w.prove(ctx, h, a.Question)
 	if cause := context.Cause(ctx); cause != nil && err != nil {
 		err = cause
@@ -50,16 +48,16 @@ func (w *Worker) work(hard context.Context, a task.Assignment) {
 	if kept != nil {
 		log.Error("answer not kept on disk; it is lost if this process dies now", "err", kept)
 	}
-	w.setStage(h, "delivering")
+	w.setStage(h, stageDelivering)
 	w.deliver(ctx, e, kept == nil)
 }
 
-// hold takes a task in hand: its context ends when it is lost, when the window
-// closes or at the hard stop.
-func (w *Worker) hold(hard context.Context, a task.Assignment) (context.Context, *held, func()) {
+// hold takes a task in hand, until it is released: its context ends when it is
+// lost, when the window closes or at the hard stop.
+func (w *Worker) hold(hard context.Context, a task.Assignment, stage string) (context.Context, *held, func()) {
 	ctx, cancel := context.WithCancelCause(context.WithoutCancel(hard))
 	left := cmp.Or(a.Remaining, noWindow)
-	h := &held{assignment: a, since: time.Now(), until: time.Now().Add(left), stage: "proving", cancel: cancel}
+	h := &held{assignment: a, since: time.Now(), until: time.Now().Add(left), stage: stage, cancel: cancel}
 	stopHard := context.AfterFunc(hard, func() { cancel(errHardStop) })
 	h.window = time.AfterFunc(left, func() { cancel(errWindowClosed) })
 	w.mu.Lock()
@@ -82,6 +80,23 @@ func (w *Worker) until(h *held) time.Time {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return h.until
+}
+
+// Stages of a task in hand.
+const (
+	stageProving    = "proving"
+	stageVerifying  = "verifying"
+	stageDelivering = "delivering"
+)
+
+// stageOf says for people how far a task is. The caller holds the mutex.
+func (w *Worker) stageOf(h *held) string {
+	if h.stage == stageProving && w.cfg.Meter != nil {
+		if text, ok := w.cfg.Meter.Progress(h.assignment.ID); ok {
+			return text
+		}
+	}
+	return h.stage
 }
 
 func (w *Worker) setStage(h *held, stage string) {
@@ -133,7 +148,7 @@ func (w *Worker) prove(ctx context.Context, h *held, q task.Question) (a task.An
 	if len(a.Proofs) == 0 {
 		return a, nil
 	}
-	w.setStage(h, "verifying")
+	w.setStage(h, stageVerifying)
 	if err := w.cfg.Verifier.VerifyWindowPoSt(ctx, q, a); err != nil {
 		return task.Answer{}, fmt.Errorf("check the proof: %w", err)
 	}
@@ -234,14 +249,4 @@ func isClosed(ch <-chan struct{}) bool {
 	default:
 		return false
 	}
-}
-
-// deliverOld sends an answer that an earlier process left.
-func (w *Worker) deliverOld(hard context.Context, e entry) {
-	w.log.Info("delivering an answer of an earlier run", "task", e.Lease.ID, "attempt", e.Lease.Attempt)
-	a := task.Assignment{Lease: e.Lease, Question: task.Question{MinerID: e.Miner}, Remaining: max(time.Until(e.Until), time.Millisecond)}
-	ctx, h, release := w.hold(hard, a)
-	defer release()
-	w.setStage(h, "delivering")
-	w.deliver(ctx, e, true)
 }

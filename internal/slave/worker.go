@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
+	"slices"
 	"sync"
 	"time"
 
@@ -16,8 +18,9 @@ import (
 // blocks much longer than its context.
 type Master interface {
 	// Claim waits for a task; task.ErrNoTask says that none came. With an error
-	// that wraps task.ErrBadQuestion the assignment's lease is set.
-	Claim(ctx context.Context, sectorSizes []uint64, wait time.Duration) (task.Assignment, error)
+	// that wraps task.ErrBadQuestion the assignment's lease is set. What a claim
+	// that failed was given after all, an unsure one is given again.
+	Claim(ctx context.Context, want task.Want, wait time.Duration) (task.Assignment, error)
 	// Heartbeat tells what is worked on and learns what is no longer ours and
 	// how long the other windows stay open.
 	Heartbeat(ctx context.Context, progress map[task.Lease]string) (task.Pulse, error)
@@ -45,11 +48,19 @@ type Verifier interface {
 	VerifyWindowPoSt(ctx context.Context, q task.Question, a task.Answer) error
 }
 
+// Meter tells how far a prover is.
+type Meter interface {
+	// Progress says in a few words how far the answer to a task is, such as
+	// "proving 41%"; ok is false where that is not known. It never waits.
+	Progress(taskID string) (text string, ok bool)
+}
+
 // Config is what New needs. Zero values take the defaults.
 type Config struct {
 	Master   Master       // required
 	Prover   Prover       // required
 	Verifier Verifier     // required
+	Meter    Meter        // of the prover; nil knows nothing
 	Log      *slog.Logger // required
 	Metrics  *Metrics     // nil counts nothing
 
@@ -79,6 +90,10 @@ type Worker struct {
 	held     map[task.Lease]*held
 	failures int       // of tasks, in a row
 	contact  time.Time // when a call to the master last succeeded
+
+	// unsureUntil is until when a claim that failed may be answered unheard; the
+	// claiming loop's.
+	unsureUntil time.Time
 }
 
 // held is a task in our hands.
@@ -130,6 +145,7 @@ func (w *Worker) Run(soft, hard context.Context) {
 	beat.Go(func() { w.runHeartbeats(beating) })
 
 	w.deliverSpool(soft, hard, &work)
+	w.doubt() // an earlier process of this name may have died of a claim
 	slots := make(chan struct{}, w.cfg.Concurrent)
 	for w.awaitSlot(soft, slots) {
 		a, ok := w.claim(soft)
@@ -137,9 +153,12 @@ func (w *Worker) Run(soft, hard context.Context) {
 			<-slots
 			continue
 		}
+		// In hand before the next claim, which names what is.
+		ctx, h, release := w.hold(hard, a, stageProving)
 		work.Go(func() {
 			defer func() { <-slots }()
-			w.work(hard, a)
+			defer release()
+			w.work(ctx, h)
 		})
 	}
 	close(w.stopping)
@@ -156,10 +175,14 @@ func (w *Worker) Run(soft, hard context.Context) {
 func (w *Worker) deliverSpool(soft, hard context.Context, work *sync.WaitGroup) {
 	var old sync.WaitGroup
 	for _, e := range w.spool.load(w.log) {
+		a := task.Assignment{Lease: e.Lease, Question: task.Question{MinerID: e.Miner}, Remaining: max(time.Until(e.Until), time.Millisecond)}
+		ctx, _, release := w.hold(hard, a, stageDelivering)
 		old.Add(1)
 		work.Go(func() {
 			defer old.Done()
-			w.deliverOld(hard, e)
+			defer release()
+			w.log.Info("delivering an answer of an earlier run", "task", e.Lease.ID, "attempt", e.Lease.Attempt)
+			w.deliver(ctx, e, true)
 		})
 	}
 	delivered := make(chan struct{})
@@ -213,8 +236,12 @@ const (
 func (w *Worker) claim(soft context.Context) (a task.Assignment, ok bool) {
 	for failures := 0; soft.Err() == nil; {
 		asked := time.Now()
-		a, err := w.cfg.Master.Claim(soft, w.cfg.SectorSizes, w.cfg.LongPoll)
+		a, err := w.cfg.Master.Claim(soft, w.want(), w.cfg.LongPoll)
 		switch {
+		case err == nil && w.holds(a.Lease):
+			w.log.Warn("the master gave a task that is here already; asking on", "task", a.ID, "attempt", a.Attempt)
+			pause(soft, w.cfg.PullInterval)
+			continue
 		case err == nil:
 			w.reached()
 			return a, true
@@ -232,6 +259,7 @@ func (w *Worker) claim(soft context.Context) (a task.Assignment, ok bool) {
 			w.report(a.Lease, err)
 			continue
 		}
+		w.doubt()
 		failures++
 		if failures == 1 {
 			w.log.Warn("no task can be claimed; trying on", "err", err)
@@ -239,6 +267,27 @@ func (w *Worker) claim(soft context.Context) (a task.Assignment, ok bool) {
 		pause(soft, w.backoff(failures))
 	}
 	return a, false
+}
+
+// doubt notes that a claim may be answered, now or later, without our hearing
+// of it: the master waits for a task for as long as a claim may.
+func (w *Worker) doubt() { w.unsureUntil = time.Now().Add(2 * w.cfg.LongPoll) }
+
+// want is what a claim asks for.
+func (w *Worker) want() task.Want {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return task.Want{
+		SectorSizes: w.cfg.SectorSizes,
+		Holding:     &task.Holding{Leases: slices.Collect(maps.Keys(w.held)), Unsure: time.Now().Before(w.unsureUntil)},
+	}
+}
+
+// holds reports whether the lease is in hand.
+func (w *Worker) holds(l task.Lease) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.held[l] != nil
 }
 
 // backoff is the wait before try n (from 1) of a call to the master.
@@ -270,7 +319,7 @@ func (w *Worker) heartbeat(ctx context.Context) error {
 	progress := make(map[task.Lease]string)
 	w.mu.Lock()
 	for l, h := range w.held {
-		progress[l] = fmt.Sprintf("%s %ds", h.stage, int(time.Since(h.since).Seconds()))
+		progress[l] = fmt.Sprintf("%s %ds", w.stageOf(h), int(time.Since(h.since).Seconds()))
 	}
 	w.mu.Unlock()
 	if len(progress) == 0 {
@@ -321,7 +370,7 @@ type Status struct {
 	Attempt int           `json:"attempt"`
 	Miner   uint64        `json:"miner"`
 	Sectors int           `json:"sectors"`
-	Stage   string        `json:"stage"`
+	Stage   string        `json:"stage"` // with its share that is done, where that is known: "proving 41%"
 	Since   time.Duration `json:"since_ns"`
 }
 
@@ -333,7 +382,7 @@ func (w *Worker) Status() []Status {
 	for l, h := range w.held {
 		out = append(out, Status{
 			Task: l.ID, Attempt: l.Attempt, Miner: h.assignment.Question.MinerID,
-			Sectors: len(h.assignment.Question.Replicas), Stage: h.stage, Since: time.Since(h.since),
+			Sectors: len(h.assignment.Question.Replicas), Stage: w.stageOf(h), Since: time.Since(h.since),
 		})
 	}
 	return out

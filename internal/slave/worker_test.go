@@ -81,14 +81,14 @@ func (m *master) call(name string) (apply bool, err error) {
 	return m.fault(name)
 }
 
-func (m *master) Claim(ctx context.Context, sizes []uint64, wait time.Duration) (task.Assignment, error) {
+func (m *master) Claim(ctx context.Context, want task.Want, wait time.Duration) (task.Assignment, error) {
 	apply, err := m.call("Claim")
 	if err != nil && !apply {
 		return task.Assignment{}, err
 	}
 	ctx, cancel := context.WithTimeout(ctx, wait)
 	defer cancel()
-	a, real := m.q.Claim(ctx, queue.Slave{Name: m.name}, sizes)
+	a, real := m.q.Claim(ctx, queue.Slave{Name: m.name}, want)
 	if err != nil {
 		return task.Assignment{}, err
 	}

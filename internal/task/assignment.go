@@ -20,6 +20,21 @@ type Assignment struct {
 	HeartbeatTimeout time.Duration
 }
 
+// Want is what a slave asks for when it asks for a task.
+type Want struct {
+	SectorSizes []uint64 // in bytes, of what the slave can prove; none means all
+	Holding     *Holding // nil: the slave does not tell
+}
+
+// Holding is what a slave knows of its own leases when it asks for another.
+type Holding struct {
+	// Leases are all that it has, those whose answer it is delivering included.
+	Leases []Lease
+	// Unsure says that an earlier claim of the slave may have been answered
+	// without its hearing of it.
+	Unsure bool
+}
+
 // Pulse is the master's answer to a heartbeat.
 type Pulse struct {
 	Lost      []Lease                 // no longer the slave's: stop working on them

@@ -210,6 +210,30 @@ var scenarios = map[string]scenario{
 		call:  (*steps).put,
 		check: func(s *steps) { s.is(task.Ready, 0, 2) },
 	},
+	"Claim again": {
+		prepare: (*steps).claimed,
+		call: func(s *steps) error {
+			for {
+				ts, err := s.Claim(s.ctx, 105, []queue.Claimer{{Slave: "a", Again: s.lease}})
+				if err != nil || ts[0].Lease() == s.lease {
+					return err
+				}
+				time.Sleep(10 * time.Millisecond) // the row is locked, see "Claim"
+			}
+		},
+		check: func(s *steps) { s.is(task.Running, 0, 1) },
+	},
+	"Unheard": {
+		prepare: (*steps).claimed,
+		call: func(s *steps) error {
+			ts, err := s.Unheard(s.ctx, 105)
+			if err == nil && (len(ts) != 1 || ts[0].Lease() != s.lease) {
+				s.t.Errorf("unheard %+v", ts)
+			}
+			return err
+		},
+		check: func(s *steps) { s.is(task.Running, 0, 1) },
+	},
 	"Heartbeat": {
 		prepare: (*steps).claimed,
 		call: func(s *steps) error {

@@ -16,7 +16,7 @@ type Fault func(method string) (apply bool, err error)
 
 // Methods are the names given to a Fault.
 func Methods() []string {
-	return []string{"Put", "Claim", "Heartbeat", "Finish", "Fail", "Rescue", "DropClosed", "Archive", "Poll", "Show",
+	return []string{"Put", "Claim", "Unheard", "Heartbeat", "Finish", "Fail", "Rescue", "DropClosed", "Archive", "Poll", "Show",
 		"Retry", "Cancel", "Ready", "Offer", "Settle", "SeeSlave", "ForgetSlaves", "Now"}
 }
 
@@ -59,6 +59,11 @@ func (f Faulty) Claim(ctx context.Context, now int64, c []queue.Claimer) ([]queu
 // Heartbeat implements queue.Store.
 func (f Faulty) Heartbeat(ctx context.Context, now int64, b []queue.Beat) ([]task.Lease, error) {
 	return call(f, "Heartbeat", func() ([]task.Lease, error) { return f.Store.Heartbeat(ctx, now, b) })
+}
+
+// Unheard implements queue.Store.
+func (f Faulty) Unheard(ctx context.Context, now int64) ([]queue.Task, error) {
+	return call(f, "Unheard", func() ([]queue.Task, error) { return f.Store.Unheard(ctx, now) })
 }
 
 // Finish implements queue.Store.

@@ -110,9 +110,15 @@ func OpenUnmigrated(path string, log *slog.Logger) (*DB, error) {
 	return db, nil
 }
 
-// Migrate brings the file to the version this program needs.
+// Migrate brings the file to the version this program needs. A file that another
+// process is writing to is queue.ErrUnavailable; one that cannot be opened or is
+// none of ours is not.
 func (db *DB) Migrate(ctx context.Context) (version int64, err error) {
 	version, err = db.plan.Up(ctx)
+	var se *sqlite.Error
+	if errors.As(err, &se) && se.Code()&0xff != sqlite3.SQLITE_BUSY && se.Code()&0xff != sqlite3.SQLITE_LOCKED {
+		return version, fmt.Errorf("SQLite file %s: %w", db.path, err)
+	}
 	return version, unavailable(err, db.path)
 }
 

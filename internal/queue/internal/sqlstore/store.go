@@ -17,6 +17,7 @@ package sqlstore
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"database/sql"
 	"errors"
@@ -255,8 +256,53 @@ func (s *Store) Claim(ctx context.Context, now int64, claimers []queue.Claimer) 
 	return out, nil
 }
 
+// unheard is the condition that nothing was heard of a running task since it
+// was given out. Its argument is queue.GivenAgain.
+const unheard = `started_at IS NOT NULL AND finished_at IS NULL AND (progress IS NULL OR progress = ?)`
+
+// Unheard implements queue.Store.
+func (s *Store) Unheard(ctx context.Context, now int64) (out []queue.Task, err error) {
+	err = s.Run.Read(ctx, func(ctx context.Context, q Querier) error {
+		rows, err := q.QueryContext(ctx, `SELECT `+columns+` FROM `+s.Dialect.ClaimTable+` WHERE `+unheard+` AND not_after > ?`,
+			queue.GivenAgain, now)
+		if err != nil {
+			return err
+		}
+		out, err = scanAll(rows, false)
+		return err
+	})
+	return out, err
+}
+
+// giveAgain gives a lease out a second time; the result has no ID if it is not
+// to be had.
+func (s *Store) giveAgain(ctx context.Context, q Querier, now int64, slave string, l task.Lease) (queue.Task, error) {
+	const where = ` WHERE id = ? AND attempt = ? AND slave = ? AND not_after > ? AND ` + unheard
+	args := []any{l.ID, l.Attempt, slave, now, queue.GivenAgain}
+	// A row that is locked is not waited for: the claims of all slaves would.
+	t, err := scan(q.QueryRowContext(ctx, `SELECT `+columns+bodies+` FROM tasks`+where+s.Dialect.ClaimLock, args...), true)
+	if errors.Is(err, sql.ErrNoRows) {
+		return queue.Task{}, nil
+	}
+	if err != nil {
+		return queue.Task{}, err
+	}
+	n, err := affected(q.ExecContext(ctx, `UPDATE tasks SET heartbeat_at = ?, progress = ?`+where,
+		append([]any{now, queue.GivenAgain}, args...)...))
+	if err != nil || n == 0 {
+		return queue.Task{}, err
+	}
+	t.HeartbeatAt, t.Progress = now, queue.GivenAgain
+	return t, nil
+}
+
 // claimOne gives one claimer a task; without one the result has no ID.
 func (s *Store) claimOne(ctx context.Context, q Querier, now int64, c queue.Claimer) (queue.Task, error) {
+	if c.Again.ID != "" {
+		if t, err := s.giveAgain(ctx, q, now, c.Slave, c.Again); err != nil || t.ID != "" {
+			return t, err
+		}
+	}
 	where := `finished_at IS NULL AND started_at IS NULL AND not_after > ? AND ready_at <= ?
 		AND NOT (COALESCE(slave, '') = ? AND retry_count > 0 AND ready_at + ? > ?)`
 	args := []any{now, now, c.Slave, c.Avoid, now}
@@ -300,7 +346,7 @@ func (s *Store) Heartbeat(ctx context.Context, now int64, beats []queue.Beat) ([
 		for _, b := range beats {
 			n, err := affected(q.ExecContext(ctx, `UPDATE tasks SET heartbeat_at = ?, progress = ?
 				WHERE id = ? AND attempt = ? AND finished_at IS NULL`,
-				now, clip(b.Progress, 100), b.Lease.ID, b.Lease.Attempt))
+				now, clip(cmp.Or(b.Progress, "working"), 100), b.Lease.ID, b.Lease.Attempt))
 			if err != nil {
 				return err
 			}
@@ -369,6 +415,9 @@ func (s *Store) Fail(ctx context.Context, now int64, l task.Lease, f queue.Failu
 		}
 		if t.Attempt != l.Attempt || t.State != task.Running {
 			return lostError(l, t)
+		}
+		if f.Unheard && t.Progress != "" {
+			return fmt.Errorf("task %s: %w: the slave has it: %s", l, task.ErrLost, t.Progress)
 		}
 		after, err = endAttempt(ctx, q, now, &t, f)
 		return err

@@ -1,0 +1,86 @@
+package queue
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+)
+
+// errNotOpen is what calls get before the database was there for the first
+// time; see IsNotOpen.
+var errNotOpen = fmt.Errorf("%w: it has not been there yet", ErrUnavailable)
+
+// IsNotOpen reports whether a call failed because the database was not there
+// yet. That is logged where the queue opens it, and nowhere else.
+func IsNotOpen(err error) bool { return errors.Is(err, errNotOpen) }
+
+// openRetry is the time between two tries to open the database.
+const openRetry = time.Second
+
+// door is whether the database has been opened.
+type door struct {
+	opened chan struct{} // closed when it has
+
+	mu   sync.Mutex
+	last error // why it has not
+}
+
+// Opened is closed once the queue has opened its database.
+func (q *Queue) Opened() <-chan struct{} { return q.door.opened }
+
+// check returns an error that IsNotOpen until the door is open.
+func (d *door) check() error {
+	select {
+	case <-d.opened:
+		return nil
+	default:
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.last != nil {
+		return fmt.Errorf("%w: %w", errNotOpen, d.last)
+	}
+	return errNotOpen
+}
+
+// open prepares the database and reads its clock, once.
+func (q *Queue) open(ctx context.Context) error {
+	if q.cfg.Prepare != nil {
+		if err := q.cfg.Prepare(ctx); err != nil {
+			return err
+		}
+	}
+	if err := q.clock.set(ctx, q.store); err != nil {
+		return fmt.Errorf("read the database's clock: %w", err)
+	}
+	close(q.door.opened)
+	return nil
+}
+
+// awaitDatabase opens the database for as long as it is away. It returns nil
+// without having done so if ctx ends.
+func (q *Queue) awaitDatabase(ctx context.Context) error {
+	if q.door.check() == nil {
+		return nil
+	}
+	for first := true; ; first = false {
+		err := q.open(ctx)
+		switch {
+		case err == nil, ctx.Err() != nil:
+			return nil
+		case !errors.Is(err, ErrUnavailable):
+			return err
+		}
+		q.door.mu.Lock()
+		q.door.last = err
+		q.door.mu.Unlock()
+		if first {
+			q.log.Warn("the database is not there yet; tasks wait, trying on", "err", err)
+		}
+		if !pause(ctx, openRetry) {
+			return nil
+		}
+	}
+}
