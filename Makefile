@@ -80,5 +80,5 @@ bench-queue: ## the task queue on SQLite and MariaDB: tasks a second, time to an
 	$(GO) test ./internal/rpc -run '^$$' -bench 'IdleSlave|ClaimBesideArchive' -benchtime 1000x -timeout 30m
 
 .PHONY: soak
-soak: ## ten minutes of real proofs while processes, network and database are hurt (WDPOST_SOAK=1h for longer)
+soak: ## ten minutes of real proofs while processes, network and database are hurt, then a look for leaks (WDPOST_SOAK=1h for longer)
 	$(GO) test -tags soak -count=1 -v -run TestSoak -timeout 0 ./cmd/wdpost-master-daemon
