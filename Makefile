@@ -42,6 +42,10 @@ race: ## the concurrent rooms under the race detector (needs a C compiler)
 e2e: ## the operator's guide and kill -9, with real processes and a real MariaDB (mariadbd must be installed)
 	$(GO) test -tags e2e -count=1 -timeout 30m -v ./e2e/...
 
+.PHONY: galera
+galera: ## the task queue on a Galera cluster of three nodes, one of which is killed (needs mariadbd, galera-4 and rsync)
+	$(GO) test -tags galera -count=1 -timeout 5m -v ./internal/queue/mysql
+
 .PHONY: bench
 bench: ## time and memory beside the reference (needs cargo; BENCH=--no-reference without, BENCH=--quick for one round)
 	$(GO) run ./cmd/wdpost-bench $(BENCH)
