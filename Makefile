@@ -42,6 +42,10 @@ race: ## the concurrent rooms under the race detector (needs a C compiler)
 e2e: ## the operator's guide and kill -9, with real processes and a real MariaDB (mariadbd must be installed)
 	$(GO) test -tags e2e -count=1 -timeout 30m -v ./e2e/...
 
+.PHONY: galera
+galera: ## the task queue on a Galera cluster of three nodes, one of which is killed (needs mariadbd, galera-4 and rsync)
+	$(GO) test -tags galera -count=1 -timeout 5m -v ./internal/queue/mysql
+
 .PHONY: bench
 bench: ## time and memory beside the reference (needs cargo; BENCH=--no-reference without, BENCH=--quick for one round)
 	$(GO) run ./cmd/wdpost-bench $(BENCH)
@@ -80,5 +84,5 @@ bench-queue: ## the task queue on SQLite and MariaDB: tasks a second, time to an
 	$(GO) test ./internal/rpc -run '^$$' -bench 'IdleSlave|ClaimBesideArchive' -benchtime 1000x -timeout 30m
 
 .PHONY: soak
-soak: ## ten minutes of real proofs while processes, network and database are hurt (WDPOST_SOAK=1h for longer)
+soak: ## ten minutes of real proofs while processes, network and database are hurt, then a look for leaks (WDPOST_SOAK=1h for longer)
 	$(GO) test -tags soak -count=1 -v -run TestSoak -timeout 0 ./cmd/wdpost-master-daemon

@@ -63,12 +63,25 @@ func driverConfig(in Config) (*mysql.Config, error) {
 	return cfg, nil
 }
 
-// readCommitted sets the isolation of each new connection once, instead of at
-// each transaction. Under the default, REPEATABLE READ, claims would lock gaps.
-type readCommitted struct{ driver.Connector }
+// sessions prepares each new connection once, instead of each transaction.
+type sessions struct{ driver.Connector }
+
+// session are the statements that do so, and the server error that each may
+// meet where it has no meaning.
+var session = []struct {
+	statement string
+	unless    uint16
+}{
+	// Under the default, REPEATABLE READ, claims would lock gaps.
+	{"SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED", 0},
+	// A Galera node first applies what the others have committed. Without this
+	// a slave that went on with another master could be told that its lease
+	// does not exist.
+	{"SET SESSION wsrep_sync_wait = 7", errUnknownVariable},
+}
 
 // Connect implements driver.Connector.
-func (c readCommitted) Connect(ctx context.Context) (driver.Conn, error) {
+func (c sessions) Connect(ctx context.Context) (driver.Conn, error) {
 	conn, err := c.Connector.Connect(ctx)
 	if err != nil {
 		return nil, err
@@ -77,8 +90,11 @@ func (c readCommitted) Connect(ctx context.Context) (driver.Conn, error) {
 	if !ok {
 		return nil, errors.Join(errors.New("the MySQL client cannot execute statements"), conn.Close())
 	}
-	if _, err := execer.ExecContext(ctx, "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED", nil); err != nil {
-		return nil, errors.Join(err, conn.Close())
+	for _, s := range session {
+		_, err := execer.ExecContext(ctx, s.statement, nil)
+		if err != nil && (s.unless == 0 || code(err) != s.unless) {
+			return nil, errors.Join(err, conn.Close())
+		}
 	}
 	return conn, nil
 }

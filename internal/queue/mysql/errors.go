@@ -16,20 +16,21 @@ import (
 
 // Server error numbers (mysql: mysqld_ername.h, TiDB: errno.go).
 const (
-	errAccessDenied   = 1045
-	errNotReady       = 1047 // Galera: the node is not part of the cluster
-	errUnknownDB      = 1049
-	errDuplicateKey   = 1062
-	errSyntax         = 1064
-	errNoSuchTable    = 1146
-	errPacketTooLarge = 1153
-	errLockTimeout    = 1205
-	errDeadlock       = 1213 // also a failed certification in Galera
-	errNotSupported   = 1235
-	errDBAccessDenied = 1044
-	errRecordChanged  = 1020 // MariaDB: snapshot conflict
-	errNoSuchColumn   = 1054
-	errDenied         = 1142
+	errAccessDenied    = 1045
+	errNotReady        = 1047 // Galera: the node is not part of the cluster
+	errUnknownDB       = 1049
+	errDuplicateKey    = 1062
+	errSyntax          = 1064
+	errNoSuchTable     = 1146
+	errUnknownVariable = 1193
+	errPacketTooLarge  = 1153
+	errLockTimeout     = 1205
+	errDeadlock        = 1213 // also a failed certification in Galera
+	errNotSupported    = 1235
+	errDBAccessDenied  = 1044
+	errRecordChanged   = 1020 // MariaDB: snapshot conflict
+	errNoSuchColumn    = 1054
+	errDenied          = 1142
 )
 
 // conflicts are the errors after which the same transaction may succeed.

@@ -5,7 +5,7 @@
 // Nothing depends on gap locks (transactions are READ COMMITTED), on the order
 // of generated numbers, or on a lock being seen by another node: each change
 // names the state it expects, and a transaction that loses a conflict is run
-// again.
+// again. A Galera node is asked to apply first what the others have committed.
 package mysql
 
 import (
@@ -101,7 +101,7 @@ func OpenUnmigrated(cfg Config, log *slog.Logger) (*DB, error) {
 	if err != nil {
 		return nil, fmt.Errorf("database %s: %w", cfg.Address, err)
 	}
-	pool := sql.OpenDB(readCommitted{connector})
+	pool := sql.OpenDB(sessions{connector})
 	pool.SetMaxOpenConns(defaultTo(cfg.MaxConnections, 20))
 	pool.SetMaxIdleConns(defaultTo(cfg.MaxConnections, 20))
 	pool.SetConnMaxIdleTime(defaultTo(cfg.IdleTimeout, 10*time.Minute))
@@ -141,8 +141,8 @@ func (db *DB) Migrate(ctx context.Context) (version int64, err error) {
 		return 0, db.explain(err)
 	}
 	defer conn.Close()
-	// A server without named locks across its nodes (Galera) may refuse this;
-	// then the loser of a race fails, and finds the work done when it retries.
+	// The nodes of a Galera cluster do not see each other's named locks: there
+	// the operator migrates from one place.
 	var got sql.NullInt64
 	if err := conn.QueryRowContext(ctx, `SELECT GET_LOCK(?, 60)`, migrateLock).Scan(&got); err == nil && got.Int64 == 1 {
 		defer conn.ExecContext(context.WithoutCancel(ctx), `DO RELEASE_LOCK(?)`, migrateLock)

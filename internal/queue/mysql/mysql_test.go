@@ -42,14 +42,14 @@ func run(m *testing.M) (int, error) {
 			return 1, err
 		}
 		defer os.RemoveAll(dir)
-		switch private, err = queuetest.StartMariaDB(dir); {
+		stop, err := startServer(dir)
+		switch {
 		case errors.Is(err, queuetest.ErrNoMariaDB):
 			noServer = err
 		case err != nil:
 			return 1, err
 		default:
-			defer private.Kill()
-			server = private.URL("")
+			defer stop()
 		}
 	}
 	return m.Run(), nil

@@ -26,6 +26,7 @@ const EnvDSN = "WDPOST_TEST_MYSQL_DSN"
 type MariaDB struct {
 	dir  string
 	port int
+	more []string // arguments besides those of start
 	cmd  *exec.Cmd
 }
 
@@ -35,28 +36,42 @@ var ErrNoMariaDB = errors.New("no mariadbd on this machine (Debian: apt-get inst
 // StartMariaDB initialises a server in dir, which must be empty or hold an
 // earlier server's files, and starts it. The caller stops it.
 func StartMariaDB(dir string) (*MariaDB, error) {
-	daemon, err := find("mariadbd", "/usr/sbin/mariadbd", "/usr/libexec/mariadbd")
+	m, err := install(dir)
 	if err != nil {
 		return nil, err
 	}
-	install, err := find("mariadb-install-db", "/usr/bin/mariadb-install-db")
+	if err := m.start(); err != nil {
+		return nil, err
+	}
+	return m, m.letIn()
+}
+
+// install makes the files of a server in dir, unless they are there.
+func install(dir string) (*MariaDB, error) {
+	if _, err := findDaemon(); err != nil {
+		return nil, err
+	}
+	program, err := find("mariadb-install-db", "/usr/bin/mariadb-install-db")
 	if err != nil {
 		return nil, err
 	}
 	data := filepath.Join(dir, "data")
 	if _, err := os.Stat(data); err != nil {
-		out, err := exec.Command(install, "--no-defaults", "--datadir="+data, "--auth-root-authentication-method=normal",
+		out, err := exec.Command(program, "--no-defaults", "--datadir="+data, "--auth-root-authentication-method=normal",
 			"--skip-test-db", "--skip-name-resolve").CombinedOutput()
 		if err != nil {
-			return nil, fmt.Errorf("%s: %w: %s", install, err, out)
+			return nil, fmt.Errorf("%s: %w: %s", program, err, out)
 		}
 	}
 	port, err := freePort()
 	if err != nil {
 		return nil, err
 	}
-	m := &MariaDB{dir: dir, port: port}
-	return m, m.start(daemon)
+	return &MariaDB{dir: dir, port: port}, nil
+}
+
+func findDaemon() (string, error) {
+	return find("mariadbd", "/usr/sbin/mariadbd", "/usr/libexec/mariadbd")
 }
 
 func find(name string, places ...string) (string, error) {
@@ -80,8 +95,12 @@ func freePort() (int, error) {
 	return lis.Addr().(*net.TCPAddr).Port, nil
 }
 
-// start runs the daemon and waits until it answers.
-func (m *MariaDB) start(daemon string) error {
+// start runs the daemon and waits until it takes connections.
+func (m *MariaDB) start() error {
+	daemon, err := findDaemon()
+	if err != nil {
+		return err
+	}
 	log, err := os.Create(filepath.Join(m.dir, "mariadbd.log"))
 	if err != nil {
 		return fmt.Errorf("log of mariadbd: %w", err)
@@ -94,30 +113,56 @@ func (m *MariaDB) start(daemon string) error {
 	if os.Geteuid() == 0 {
 		args = append(args, "--user=root")
 	}
-	m.cmd = exec.Command(daemon, args...)
+	m.cmd = exec.Command(daemon, append(args, m.more...)...)
 	m.cmd.Stdout, m.cmd.Stderr = log, log
 	m.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL} // never outlive the tests
 	if err := m.cmd.Start(); err != nil {
 		return fmt.Errorf("start mariadbd: %w", err)
 	}
-	db, err := sql.Open("mysql", fmt.Sprintf("root@unix(%s)/mysql", filepath.Join(m.dir, "sock")))
+	db, err := m.admin()
 	if err != nil {
 		return errors.Join(err, m.Kill())
 	}
 	defer db.Close()
-	limit := time.Now().Add(60 * time.Second)
-	for {
-		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
-		err := db.PingContext(ctx)
-		cancel()
-		if err == nil {
-			break
-		}
-		if time.Now().After(limit) {
-			return errors.Join(fmt.Errorf("mariadbd does not answer, see %s: %w", log.Name(), err), m.Kill())
-		}
-		time.Sleep(50 * time.Millisecond)
+	if err := within(60*time.Second, db.PingContext); err != nil {
+		return errors.Join(fmt.Errorf("mariadbd does not answer: %w; the end of its log:\n%s", err, end(log.Name())), m.Kill())
 	}
+	return nil
+}
+
+// end returns the last of a log.
+func end(log string) []byte {
+	text, err := os.ReadFile(log)
+	if err != nil {
+		return []byte(err.Error())
+	}
+	return text[max(0, len(text)-3000):]
+}
+
+// within repeats try until it succeeds, or returns its last error.
+func within(limit time.Duration, try func(context.Context) error) error {
+	for begin := time.Now(); ; time.Sleep(50 * time.Millisecond) {
+		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+		err := try(ctx)
+		cancel()
+		if err == nil || time.Since(begin) > limit {
+			return err
+		}
+	}
+}
+
+// admin connects through the server's socket, where root needs no password.
+func (m *MariaDB) admin() (*sql.DB, error) {
+	return sql.Open("mysql", fmt.Sprintf("root@unix(%s)/mysql", filepath.Join(m.dir, "sock")))
+}
+
+// letIn makes the user of URL. A server that cannot is ended.
+func (m *MariaDB) letIn() error {
+	db, err := m.admin()
+	if err != nil {
+		return errors.Join(err, m.Kill())
+	}
+	defer db.Close()
 	_, err = db.Exec(`CREATE OR REPLACE USER 'root'@'127.0.0.1' IDENTIFIED BY 'password'`)
 	if err == nil {
 		_, err = db.Exec(`GRANT ALL ON *.* TO 'root'@'127.0.0.1' WITH GRANT OPTION`)
@@ -142,13 +187,7 @@ func (m *MariaDB) Kill() error {
 }
 
 // Restart starts a killed server again on the same port and files.
-func (m *MariaDB) Restart() error {
-	daemon, err := find("mariadbd", "/usr/sbin/mariadbd", "/usr/libexec/mariadbd")
-	if err != nil {
-		return err
-	}
-	return m.start(daemon)
-}
+func (m *MariaDB) Restart() error { return m.start() }
 
 // Database creates an empty database for one test, dropped at its end, on a
 // server given by its url, and returns a plain connection to it.
