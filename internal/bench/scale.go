@@ -57,6 +57,9 @@ func Scale(ctx context.Context, cfg ScaleConfig) (*ScaleReport, error) {
 	var last time.Duration
 	for n := 1; ; n *= 2 {
 		left := time.Until(end)
+		if len(report.Points) > 0 { // what is kept for the proof on one core
+			left -= report.aloneTime(report.Points[len(report.Points)-1])
+		}
 		if report.Stopped = cfg.obstacle(n, left, last); report.Stopped != "" {
 			break
 		}
@@ -80,8 +83,7 @@ func Scale(ctx context.Context, cfg ScaleConfig) (*ScaleReport, error) {
 	// for which there is time tells the share of work that does not spread.
 	for i := len(report.Points) - 1; i >= 0; i-- {
 		p := report.Points[i]
-		alone := time.Duration(float64(report.Cores) * 1.1 * (p.Prove + p.Read) * float64(time.Second))
-		if time.Until(end) < alone && i > 0 {
+		if time.Until(end) < report.aloneTime(p) && i > 0 {
 			continue
 		}
 		one, err := cfg.point(ctx, p.Sectors, 1)
@@ -92,6 +94,11 @@ func Scale(ctx context.Context, cfg ScaleConfig) (*ScaleReport, error) {
 		break
 	}
 	return report, nil
+}
+
+// aloneTime is about how long a proof takes on one core.
+func (r *ScaleReport) aloneTime(p ScalePoint) time.Duration {
+	return time.Duration(float64(r.Cores) * 1.1 * (p.Prove + p.Read) * float64(time.Second))
 }
 
 // obstacle says why a window of n sectors is not to be begun, or nothing. last

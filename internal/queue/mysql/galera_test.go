@@ -49,6 +49,35 @@ func nodes(t *testing.T) (stores []*mysql.DB, address func(node int) string) {
 	return stores, address
 }
 
+// Masters on all nodes that start together after an upgrade migrate in turn.
+func TestNodesMigrateTogether(t *testing.T) {
+	for round := range 4 {
+		t.Run(fmt.Sprint(round), func(t *testing.T) {
+			cfg, _ := fresh(t)
+			if cluster == nil {
+				t.Skipf("needs a private cluster; %s is set", queuetest.EnvDSN)
+			}
+			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+			defer cancel()
+			var starts sync.WaitGroup
+			for i := range 2 * len(cluster.Nodes) {
+				_, _, cfg.Address = queuetest.Server(t, cluster.Nodes[i/2].URL(""))
+				own := cfg
+				starts.Go(func() {
+					db, err := mysql.Open(ctx, own, quiet)
+					if err == nil {
+						err = db.Close()
+					}
+					if err != nil {
+						t.Errorf("a master on node %d: %v", i/2, err)
+					}
+				})
+			}
+			starts.Wait()
+		})
+	}
+}
+
 // A slave whose master is lost goes on with another, on a node that has not
 // yet applied what the first one wrote: it must not be told that its lease is
 // lost.

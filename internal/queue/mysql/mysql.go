@@ -130,32 +130,46 @@ func defaultTo[T int | time.Duration](v, d T) T {
 	return d
 }
 
-// migrateLock serialises the migrations of masters that start together.
-const migrateLock = "wdpost-migrate"
-
 // Migrate brings the database to the version this program needs and opens the
-// least number of connections.
+// least number of connections. Masters that start together do so in turn.
 func (db *DB) Migrate(ctx context.Context) (version int64, err error) {
-	conn, err := db.pool.Conn(ctx)
-	if err != nil {
-		return 0, db.explain(err)
+	version, done, err := db.migrated(ctx)
+	if err == nil && !done {
+		err = db.inTurn(ctx, func() (err error) {
+			version, err = db.plan.Up(ctx)
+			return err
+		})
 	}
-	defer conn.Close()
-	// The nodes of a Galera cluster do not see each other's named locks: there
-	// the operator migrates from one place.
-	var got sql.NullInt64
-	if err := conn.QueryRowContext(ctx, `SELECT GET_LOCK(?, 60)`, migrateLock).Scan(&got); err == nil && got.Int64 == 1 {
-		defer conn.ExecContext(context.WithoutCancel(ctx), `DO RELEASE_LOCK(?)`, migrateLock)
-	}
-	if version, err = db.plan.Up(ctx); err == nil {
+	if err == nil {
 		err = db.warmUp(ctx)
 	}
 	return version, db.explain(err)
 }
 
+// migrated reports whether the database has the version this program needs. It
+// changes nothing; where it cannot tell, it has not.
+func (db *DB) migrated(ctx context.Context) (version int64, done bool, err error) {
+	if there, err := db.hasTable(ctx, migrate.VersionTable); err != nil || !there {
+		return 0, false, err
+	}
+	version, need, err := db.plan.Version(ctx)
+	return version, err == nil && version >= need, nil
+}
+
+// hasTable reports whether the database has a table.
+func (db *DB) hasTable(ctx context.Context, name string) (bool, error) {
+	var n int
+	err := db.pool.QueryRowContext(ctx,
+		`SELECT COUNT(*) FROM information_schema.tables WHERE table_schema = DATABASE() AND table_name = ?`, name).Scan(&n)
+	return n > 0, err
+}
+
 // MigrateDown undoes migrations above the version. Tasks are kept.
 func (db *DB) MigrateDown(ctx context.Context, version int64) (int64, error) {
-	version, err := db.plan.DownTo(ctx, version)
+	err := db.inTurn(ctx, func() (err error) {
+		version, err = db.plan.DownTo(ctx, version)
+		return err
+	})
 	return version, db.explain(err)
 }
 

@@ -1,6 +1,7 @@
 package mysql_test
 
 import (
+	"context"
 	"database/sql"
 	"errors"
 	"fmt"
@@ -9,6 +10,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"wdpost/internal/queue"
 	"wdpost/internal/queue/mysql"
@@ -180,6 +182,33 @@ func TestMastersMigrateTogether(t *testing.T) {
 		if err := <-errs; err != nil {
 			t.Error(err)
 		}
+	}
+}
+
+// A master waits for its turn to migrate, and takes that of one that has died.
+func TestMigrationsInTurn(t *testing.T) {
+	cfg, exec := fresh(t)
+	open := func(patience time.Duration) error {
+		ctx, cancel := context.WithTimeout(t.Context(), patience)
+		defer cancel()
+		db, err := mysql.Open(ctx, cfg, quiet)
+		if err == nil {
+			err = db.Close()
+		}
+		return err
+	}
+	exec(`CREATE TABLE wdpost_migrating (id TINYINT NOT NULL PRIMARY KEY, holder VARCHAR(64) NOT NULL, until_at BIGINT NOT NULL)`)
+	exec(`INSERT INTO wdpost_migrating VALUES (1, 'another', UNIX_TIMESTAMP() + 3600)`)
+	if err := open(500 * time.Millisecond); !errors.Is(err, context.DeadlineExceeded) {
+		t.Fatalf("another migrates: %v", err)
+	}
+	exec(`UPDATE wdpost_migrating SET until_at = UNIX_TIMESTAMP() - 1`)
+	if err := open(time.Minute); err != nil {
+		t.Fatalf("the other has died: %v", err)
+	}
+	exec(`UPDATE wdpost_migrating SET holder = 'another', until_at = UNIX_TIMESTAMP() + 3600`)
+	if err := open(time.Minute); err != nil {
+		t.Fatalf("nothing to migrate: %v", err)
 	}
 }
 

@@ -13,8 +13,8 @@ import (
 	"github.com/pressly/goose/v3/database"
 )
 
-// versionTable names the table that records which migrations have run.
-const versionTable = "wdpost_schema_version"
+// VersionTable names the table that records which migrations have run.
+const VersionTable = "wdpost_schema_version"
 
 // Plan is one database and its migrations.
 type Plan struct {
@@ -57,7 +57,7 @@ func (p Plan) Version(ctx context.Context) (have, need int64, err error) {
 
 // run opens the migrations, applies fn and returns the version afterwards.
 func (p Plan) run(ctx context.Context, fn func(*goose.Provider) error) (int64, error) {
-	store, err := database.NewStore(p.Dialect, versionTable)
+	store, err := database.NewStore(p.Dialect, VersionTable)
 	if err != nil {
 		return 0, fmt.Errorf("migrations: %w", err)
 	}
