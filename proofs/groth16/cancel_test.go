@@ -3,7 +3,6 @@ package groth16
 import (
 	"errors"
 	"sync"
-	"sync/atomic"
 	"testing"
 
 	bls "github.com/consensys/gnark-crypto/ecc/bls12-381"
@@ -12,24 +11,30 @@ import (
 	"wdpost/proofs/groth16/internal/ifma"
 )
 
-// trip closes done when the count reaches a limit and goes on counting.
+// trip closes done when the count reaches a limit and goes on counting. Nobody
+// passes between counting and closing.
 type trip struct {
 	limit int64
-	count atomic.Int64
 	done  chan struct{}
-	once  sync.Once
+
+	mu    sync.Mutex
+	count int64
 }
 
 func newTrip(limit int64) *trip { return &trip{limit: limit, done: make(chan struct{})} }
 
 func (c *trip) add(n int) {
-	if c.count.Add(int64(n)) >= c.limit {
-		c.once.Do(func() { close(c.done) })
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	before := c.count
+	c.count += int64(n)
+	if before < c.limit && c.count >= c.limit {
+		close(c.done)
 	}
 }
 
 // after is what was counted after the limit.
-func (c *trip) after() int64 { return c.count.Load() - c.limit }
+func (c *trip) after() int64 { return c.count - c.limit }
 
 // countingAdder counts additions.
 type countingAdder struct {
@@ -92,7 +97,7 @@ func TestCancelPieces(t *testing.T) {
 		if c.after() > 0 && c.after() > workers {
 			t.Errorf("canceled at piece %d, %d more were begun", limit, c.after())
 		}
-		if c.count.Load() < pieces && !errors.Is(err, ErrCanceled) {
+		if c.count < pieces && !errors.Is(err, ErrCanceled) {
 			t.Errorf("canceled at piece %d: %v, want ErrCanceled", limit, err)
 		}
 	}

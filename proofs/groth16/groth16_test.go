@@ -3,7 +3,7 @@ package groth16_test
 import (
 	"bytes"
 	"errors"
-	"sync/atomic"
+	"sync"
 	"testing"
 
 	bls "github.com/consensys/gnark-crypto/ecc/bls12-381"
@@ -111,13 +111,17 @@ func TestCanceledMidway(t *testing.T) {
 // cancelingWitness closes done at a call and counts those that follow.
 type cancelingWitness struct {
 	toyWitness
-	at    int64
-	calls *atomic.Int64
-	done  chan struct{}
+	at   int
+	done chan struct{}
+
+	mu    *sync.Mutex // no call passes between counting and closing
+	calls *int
 }
 
 func (w cancelingWitness) count() {
-	if w.calls.Add(1) == w.at {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if *w.calls++; *w.calls == w.at {
 		close(w.done)
 	}
 }
@@ -137,12 +141,12 @@ func (w cancelingWitness) Witness(block int, inputs, aux []fr.Element) error {
 func TestCanceledWitness(t *testing.T) {
 	const blocks, workers = 50, 3
 	pk := toyKeys(t, blocks)
-	for at := int64(1); ; at += 17 {
-		w := cancelingWitness{toyWitness{secrets: make([]uint64, 2*blocks)}, at, new(atomic.Int64), make(chan struct{})}
+	for at := 1; ; at += 17 {
+		w := cancelingWitness{toyWitness{secrets: make([]uint64, 2*blocks)}, at, make(chan struct{}), new(sync.Mutex), new(int)}
 		_, err := groth16.Prove(pk, toy{blocks}, w, groth16.ProveConfig{Workers: workers, Done: w.done})
-		if w.calls.Load() < at {
+		if *w.calls < at {
 			if err != nil || at < 4*blocks {
-				t.Errorf("%d calls of the witness, %v", w.calls.Load(), err)
+				t.Errorf("%d calls of the witness, %v", *w.calls, err)
 			}
 			return
 		}
@@ -150,7 +154,7 @@ func TestCanceledWitness(t *testing.T) {
 			t.Errorf("canceled at call %d: %v, want ErrCanceled", at, err)
 		}
 		// A worker finishes its block, which asks for rows and then for inputs.
-		if more := w.calls.Load() - at; more > 2*workers {
+		if more := *w.calls - at; more > 2*workers {
 			t.Errorf("canceled at call %d, %d more followed", at, more)
 		}
 	}
