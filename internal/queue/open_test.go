@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"wdpost/internal/queue"
@@ -66,6 +67,7 @@ func TestDatabaseComesLate(t *testing.T) {
 		if err := q.Health(w.ctx); err != nil {
 			t.Error(err)
 		}
+		synctest.Wait() // nobody logs any more
 		if n := strings.Count(log.String(), "level=WARN"); n != 1 {
 			t.Errorf("%d warnings: %s", n, log.String())
 		}
