@@ -29,19 +29,29 @@ func (t *Tool) MakeRaw(ctx context.Context, s post.Setup) error {
 	if err := s.Validate(); err != nil {
 		return err
 	}
-	_, err := t.makeRaw(ctx, s, func(*rawKey) error { return nil })
+	err := errWaited
+	for errors.Is(err, errWaited) {
+		_, err = t.makeRaw(ctx, s, func(*rawKey) error { return nil })
+	}
 	if err != nil {
 		return fmt.Errorf("%s: make development key: %w", Name(s), err)
 	}
 	return nil
 }
 
+// errWaited says that another process was at work on the same key and has ended:
+// what is there now is to be looked at again.
+var errWaited = errors.New("waited for another process")
+
 // makeRaw makes a key, lets use work with it before it has its name, and
 // returns the digest of its .params form.
 func (t *Tool) makeRaw(ctx context.Context, s post.Setup, use func(*rawKey) error) (digest params.Digest, err error) {
-	file, err := openUnfinished(t.rawPath(s))
+	file, waited, err := openUnfinished(ctx, t.rawPath(s), t.log())
 	if err != nil {
 		return digest, err
+	}
+	if waited {
+		return digest, errors.Join(errWaited, file.leave())
 	}
 	k := &rawKey{tool: t, ctx: ctx, setup: s, file: file}
 	defer func() {

@@ -419,10 +419,12 @@ func TestOneMaker(t *testing.T) {
 		}
 		looked = true
 		other := newMaker(t, m.tool.Out)
-		if err := other.tool.MakeRaw(t.Context(), tiny); !errors.Is(err, paramtool.ErrBusy) || other.calls > 0 {
+		impatient, cancel := context.WithCancelCause(t.Context())
+		cancel(errStop)
+		if err := other.tool.MakeRaw(impatient, tiny); !errors.Is(err, paramtool.ErrBusy) || !errors.Is(err, errStop) || other.calls > 0 {
 			return fmt.Errorf("a second maker: %w", err)
 		}
-		if _, err := other.tool.Make(t.Context(), tiny); !errors.Is(err, paramtool.ErrBusy) {
+		if _, err := other.tool.Make(impatient, tiny); !errors.Is(err, paramtool.ErrBusy) {
 			return fmt.Errorf("a second tool: %w", err)
 		}
 		before := files(t, m.tool.Out)
@@ -444,6 +446,45 @@ func TestOneMaker(t *testing.T) {
 	}
 	m.result(t, tiny)
 }
+
+// TestSecondMakerWaits: who wants a key that another process is making gets that
+// one.
+func TestSecondMakerWaits(t *testing.T) {
+	first := newMaker(t, t.TempDir())
+	second := newMaker(t, first.tool.Out)
+	second.tool.ParamsDir = first.tool.ParamsDir
+	waiting := make(chan struct{})
+	second.tool.Log = slog.New(signal{slog.DiscardHandler, sync.OnceFunc(func() { close(waiting) })})
+	var made sync.WaitGroup
+	begun := false
+	first.before = func(points uint64) error {
+		if points >= 4*testPiece && !begun {
+			begun = true
+			made.Go(func() {
+				if result, err := second.tool.Make(t.Context(), tiny); err != nil || !result.Kept || second.calls > 0 {
+					t.Errorf("the second: %+v, %v, %d keys made", result, err, second.calls)
+				}
+			})
+			<-waiting
+		}
+		return nil
+	}
+	if result, err := first.tool.Make(t.Context(), tiny); err != nil || !result.Generated || !begun {
+		t.Errorf("the first: %+v, %v", result, err)
+	}
+	made.Wait()
+	if _, err := os.Stat(partial(first.tool.Out, tiny)); !os.IsNotExist(err) {
+		t.Errorf("something unfinished is left: %v", err)
+	}
+}
+
+// signal calls f at the first line of a log.
+type signal struct {
+	slog.Handler
+	f func()
+}
+
+func (s signal) Enabled(context.Context, slog.Level) bool { s.f(); return true }
 
 // TestRemoveUnfinished: --list shows an unfinished key, --remove removes all of
 // it.

@@ -10,6 +10,7 @@ package paramtool
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -150,6 +151,9 @@ func (t *Tool) Make(ctx context.Context, s post.Setup) (Result, error) {
 				Name(s), params.CacheID(s)+params.ParamsExt, t.ParamsDir, prover.Remedy(s, t.ParamsDir))
 		}
 		source, err := t.generate(ctx, s)
+		if errors.Is(err, errWaited) {
+			return t.Make(ctx, s)
+		}
 		if err != nil {
 			return result, fmt.Errorf("%s: make development keys: %w", Name(s), err)
 		}

@@ -1,13 +1,16 @@
 package paramtool
 
 import (
+	"context"
 	"crypto/rand"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -57,20 +60,46 @@ type checkpoint struct {
 // the meaning of a checkpoint.
 const checkpointFormat = 1
 
+// busyPoll is how often a key that another process is making is looked at.
+const busyPoll = 200 * time.Millisecond
+
 // openUnfinished opens or begins the unfinished key that will be target, and
-// clears other remains away. The error wraps ErrBusy if somebody is at work on it.
-func openUnfinished(target string) (*unfinished, error) {
+// clears other remains away. While another process is at work on it, it waits;
+// waited says so. The error wraps ErrBusy if that lasted until ctx ended.
+func openUnfinished(ctx context.Context, target string, log *slog.Logger) (u *unfinished, waited bool, err error) {
 	if err := os.MkdirAll(filepath.Dir(target), 0o755); err != nil {
-		return nil, err
+		return nil, false, err
 	}
 	if err := removeAsides(target); err != nil {
-		return nil, err
+		return nil, false, err
 	}
-	f, err := lockFile(target+unfinishedExt, os.O_RDWR|os.O_CREATE)
-	if err != nil {
-		return nil, err
+	for {
+		f, err := lockFile(target+unfinishedExt, os.O_RDWR|os.O_CREATE)
+		if err == nil {
+			return &unfinished{File: f, target: target}, waited, nil
+		}
+		if !errors.Is(err, ErrBusy) {
+			return nil, waited, err
+		}
+		if !waited {
+			log.Info("another process is making this key: waiting for it", "path", target)
+			waited = true
+		}
+		select {
+		case <-time.After(busyPoll):
+		case <-ctx.Done():
+			return nil, waited, fmt.Errorf("%w: %w", err, context.Cause(ctx))
+		}
 	}
-	return &unfinished{File: f, target: target}, nil
+}
+
+// leave lets go of the key as it is.
+func (u *unfinished) leave() error {
+	info, err := u.Stat()
+	if err == nil && info.Size() == 0 { // begun by opening it
+		err = remove(u.Name())
+	}
+	return errors.Join(err, u.Close())
 }
 
 // lockFile opens a file and locks it. The error wraps ErrBusy if another
