@@ -90,6 +90,10 @@ func countAreas(buckets, workers int) int {
 	return max(1, min(n, buckets/leastArea))
 }
 
+// chunk is how many points pass through the buckets together: enough for every
+// worker to import some.
+func (p pool) chunk() int { return max(chunkPoints, 2*importPoints*p.workers) }
+
 // newBuckets makes room for sums over about n points.
 func newBuckets[R, A, J any, P affine[A], Q jacobian[J, A]](p pool, n uint64, maxBuckets int, newAdder func(n int) batchAdder[R, A]) *buckets[R, A, J, P, Q] {
 	b := &buckets[R, A, J, P, Q]{pool: p, windows: chooseWindows(n, maxBuckets)}
@@ -99,7 +103,7 @@ func newBuckets[R, A, J any, P affine[A], Q jacobian[J, A]](p pool, n uint64, ma
 	for range p.workers {
 		b.importers = append(b.importers, newImporter[R, A, J, P, Q](newAdder, len(b.windows)))
 	}
-	room := int(min(n, uint64(max(chunkPoints, 2*importPoints*p.workers))))
+	room := int(min(n, uint64(p.chunk())))
 	b.points = make([]R, room+1)
 	b.digits = make([][]int32, len(b.windows))
 	for k := range b.digits {

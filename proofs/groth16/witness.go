@@ -77,7 +77,7 @@ func sumB[A, J any](p *prover, sum accumulator[A, J], points []A) (J, error) {
 // a sum, reports progress and tells what comes next.
 func addPieces[A, J any](p *prover, sum accumulator[A, J], vector []A, from int, scalars []fr.Element) error {
 	for len(scalars) > 0 {
-		n := min(len(scalars), chunkPoints)
+		n := min(len(scalars), p.pool.chunk())
 		announce(p, vector, from, from+n)
 		if err := sum.add(vector[from:from+n], scalars[:n]); err != nil {
 			return err
