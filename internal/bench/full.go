@@ -8,8 +8,6 @@ import (
 	"os"
 	"path/filepath"
 
-	"golang.org/x/sys/unix"
-
 	"wdpost/internal/prover"
 	"wdpost/internal/prover/paramtool"
 	"wdpost/internal/sectorfile"
@@ -81,7 +79,7 @@ func (cfg *FullConfig) sectors() (int, error) {
 	if cfg.Place.hasKey(scaleSetup(standard), true) {
 		return standard, nil
 	}
-	free, err := freeBytes(cfg.Place.Dir)
+	free, err := paramtool.FreeSpace(cfg.Place.Dir)
 	if err != nil {
 		return 0, err
 	}
@@ -198,13 +196,4 @@ func (f *full) verify(ctx context.Context) (usage Usage, err error) {
 	}
 	f.Log.Info("the proof verifies", "sectors", f.n, "proof", f.proofPath())
 	return usage, nil
-}
-
-// freeBytes is what an ordinary user can still write to a directory.
-func freeBytes(dir string) (uint64, error) {
-	var st unix.Statfs_t
-	if err := unix.Statfs(dir, &st); err != nil {
-		return 0, fmt.Errorf("free space of %s: %w", dir, err)
-	}
-	return st.Bavail * uint64(st.Bsize), nil
 }

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"wdpost/internal/prover"
+	"wdpost/internal/prover/paramtool"
 	"wdpost/proofs/params"
 	"wdpost/proofs/post"
 )
@@ -111,7 +112,7 @@ func (cfg *ScaleConfig) obstacle(n int, left, last time.Duration) string {
 	if need := 2 * last; left < need {
 		return fmt.Sprintf("%d sectors would take about %v, %v are left", n, need.Round(time.Second), left.Round(time.Second))
 	}
-	if free, err := freeBytes(cfg.Place.Dir); err == nil && free < params.RawBytes(setup) {
+	if free, err := paramtool.FreeSpace(cfg.Place.Dir); err == nil && free < params.RawBytes(setup) {
 		return fmt.Sprintf("the key of %d sectors takes %s of disk, %s are free", n, bytesText(params.RawBytes(setup)), bytesText(free))
 	}
 	need := bytesPerConstraint * params.Constraints(setup)

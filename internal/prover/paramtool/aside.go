@@ -160,10 +160,10 @@ func writeAside(target string, content []byte) error {
 	return nil
 }
 
-// freeSpace is the number of bytes that an ordinary user can still write to the
+// FreeSpace is the number of bytes that an ordinary user can still write to the
 // file system of dir, or of the nearest directory above it that exists. What
 // lies in memory has no more room than there is memory.
-func freeSpace(dir string) (uint64, error) {
+func FreeSpace(dir string) (uint64, error) {
 	st, err := fileSystem(dir)
 	if err != nil {
 		return 0, fmt.Errorf("free space of %s: %w", dir, err)

@@ -84,7 +84,7 @@ func (t *Tool) rawPath(s post.Setup) string {
 func (t *Tool) needSpace(dir string, bytes uint64, what string) error {
 	free := t.FreeSpace
 	if free == nil {
-		free = freeSpace
+		free = FreeSpace
 	}
 	have, err := free(dir)
 	if err != nil {
