@@ -76,7 +76,7 @@ func (j *CancelJob) run(ctx context.Context, log *slog.Logger) (result Result, e
 	whole := time.Since(start)
 	for i := range j.Tries {
 		after := time.Duration(float64(whole) * (float64(i) + 0.5) / float64(j.Tries))
-		canceled, err := cancelProof(ctx, system, key.ProvingKey, read, after)
+		canceled, err := cancelProof(ctx, system, key, read, after)
 		if err != nil {
 			return Result{}, err
 		}
@@ -89,7 +89,7 @@ func (j *CancelJob) run(ctx context.Context, log *slog.Logger) (result Result, e
 }
 
 // cancelProof cancels a proof after a while; nil if it was done by then.
-func cancelProof(ctx context.Context, system *proofs.System, key *groth16.ProvingKey, read *proofs.Task, after time.Duration) (*CanceledProof, error) {
+func cancelProof(ctx context.Context, system *proofs.System, key *prover.ProvingKey, read *proofs.Task, after time.Duration) (*CanceledProof, error) {
 	counts := params.CountsOf(read.Statement.Setup)
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -101,8 +101,8 @@ func cancelProof(ctx context.Context, system *proofs.System, key *groth16.Provin
 	}
 	ended := make(chan end, 1)
 	go func() {
-		_, err := system.Prove(key, read, proofs.ProveConfig{
-			Workers: runtime.GOMAXPROCS(0), Done: ctx.Done(),
+		_, err := system.Prove(key.ProvingKey, read, proofs.ProveConfig{
+			Workers: runtime.GOMAXPROCS(0), Done: ctx.Done(), Ahead: key.Ahead,
 			Progress: func(done, _ uint64) { <-made; made <- done },
 		})
 		ended <- end{time.Now(), err}
