@@ -1,0 +1,48 @@
+package attr
+
+import (
+	"log/slog"
+	"time"
+)
+
+// Took is how long the thing took.
+func Took(d time.Duration) slog.Attr { return slog.Duration("took", d) }
+
+// In is when the next try comes, counted from now.
+func In(d time.Duration) slog.Attr { return slog.Duration("in", d) }
+
+// Limit is the bound that was reached or is in force.
+func Limit[T any](v T) slog.Attr { return slog.Any("limit", v) }
+
+// Reason says why, where it is not an error.
+func Reason(s string) slog.Attr { return slog.String("reason", s) }
+
+// Process is a child process by name.
+func Process(name string) slog.Attr { return slog.String("process", name) }
+
+// PID is a process's number.
+func PID(pid int) slog.Attr { return slog.Int("pid", pid) }
+
+// Address is an address that is listened on or dialled within the cluster.
+func Address(a string) slog.Attr { return slog.String("address", a) }
+
+// Version is a build's or a service's version.
+func Version(v string) slog.Attr { return slog.String("version", v) }
+
+// Panic is the value of a recovered panic.
+func Panic(v any) slog.Attr { return slog.Any("panic", v) }
+
+// Stack is the stack of a recovered panic.
+func Stack(s []byte) slog.Attr { return slog.String("stack", string(s)) }
+
+// Condition is a standing condition's kind.
+func Condition(kind string) slog.Attr { return slog.String("condition", kind) }
+
+// Remedy is what the operator can do.
+func Remedy(s string) slog.Attr { return slog.String("remedy", s) }
+
+// Count is a number of things that the message names.
+func Count(n int) slog.Attr { return slog.Int("count", n) }
+
+// Failures is how often the thing failed in a row.
+func Failures(n int) slog.Attr { return slog.Int("failures", n) }

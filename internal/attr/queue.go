@@ -1,0 +1,26 @@
+package attr
+
+import "log/slog"
+
+// Task is a task's id, 32 hex digits, the same in manager, master and slave.
+func Task(id string) slog.Attr { return slog.String("task", id) }
+
+// TaskState is a task's state in the queue.
+func TaskState(s string) slog.Attr { return slog.String("taskState", s) }
+
+// TaskCount is a number of tasks.
+func TaskCount(n int) slog.Attr { return slog.Int("tasks", n) }
+
+// Attempt is the number of a task's attempt, from 1.
+func Attempt[T ~int | ~int64 | ~uint32 | ~uint64](n T) slog.Attr {
+	return slog.Int64("attempt", int64(n))
+}
+
+// Slave is a slave's name.
+func Slave(name string) slog.Attr { return slog.String("slave", name) }
+
+// Stage is what is being done of a proof or a deadline.
+func Stage(s string) slog.Attr { return slog.String("stage", s) }
+
+// Database is a database's address without its password.
+func Database(url string) slog.Attr { return slog.String("database", url) }

@@ -1,0 +1,37 @@
+package attr
+
+import "log/slog"
+
+// mostSectors bounds a list of sectors in one line.
+const mostSectors = 100
+
+// Sector is a sector's number.
+func Sector(n uint64) slog.Attr { return slog.Uint64("sector", n) }
+
+// SectorCount is a number of sectors.
+func SectorCount(n int) slog.Attr { return slog.Int("sectors", n) }
+
+// SectorList are sector numbers, ascending, the first hundred of them.
+func SectorList(list []uint64) slog.Attr {
+	return slog.String("sectorList", someNumbers(list, mostSectors))
+}
+
+// Skipped is the number of sectors that a proof leaves out.
+func Skipped(n int) slog.Attr { return slog.Int("skipped", n) }
+
+// SkippedList are the numbers of the sectors that a proof leaves out.
+func SkippedList(list []uint64) slog.Attr {
+	return slog.String("skippedList", someNumbers(list, mostSectors))
+}
+
+// Store is a store's name.
+func Store(name string) slog.Attr { return slog.String("store", name) }
+
+// Path is a file or folder.
+func Path(p string) slog.Attr { return slog.String("path", p) }
+
+// SectorSize is a sector's size as operators write it: 32GiB.
+func SectorSize(s string) slog.Attr { return slog.String("sectorSize", s) }
+
+// Bytes is a size in bytes.
+func Bytes[T ~int | ~int64 | ~uint64](n T) slog.Attr { return slog.Uint64("bytes", uint64(n)) }

@@ -1,0 +1,4 @@
+package condition
+
+// Kinds of the chain's nodes.
+var chainKinds = []Entry{}

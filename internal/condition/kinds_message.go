@@ -1,0 +1,4 @@
+package condition
+
+// Kinds of messages, senders and fees.
+var messageKinds = []Entry{}

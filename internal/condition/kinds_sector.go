@@ -1,0 +1,4 @@
+package condition
+
+// Kinds of stores and sectors.
+var sectorKinds = []Entry{}
