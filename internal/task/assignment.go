@@ -24,7 +24,28 @@ type Assignment struct {
 type Want struct {
 	SectorSizes []uint64 // in bytes, of what the slave can prove; none means all
 	Holding     *Holding // nil: the slave does not tell
+	// Unseen are the stores, by the asker's paths, in which the slave could read
+	// nothing when it last tried: tasks with sectors there go to others first.
+	Unseen []string
+	// Roles are what the slave does; none means all. One without RoleRead is
+	// never given a whole task.
+	Roles []Role
 }
+
+// Role is a part of the work on a task.
+type Role string
+
+const (
+	// RoleRead: the slave sees the stores, and makes the vanilla proofs of a
+	// whole task.
+	RoleRead Role = "read"
+	// RoleProve: the slave makes the SNARK proofs of partitions, of its own
+	// tasks or of those that others have read.
+	RoleProve Role = "prove"
+)
+
+// Does reports whether a slave with these roles does r.
+func (w Want) Does(r Role) bool { return len(w.Roles) == 0 || slices.Contains(w.Roles, r) }
 
 // Holding is what a slave knows of its own leases when it asks for another.
 type Holding struct {
@@ -96,10 +117,12 @@ func (a Answer) Proven(q Question) Question {
 	return q.Without(a.Faults)
 }
 
-// Normal returns the answer with the faults in ascending order, each once.
+// Normal returns the answer with the faults in ascending order, each once, and
+// of the reasons those that belong to them.
 func (a Answer) Normal() Answer {
 	a.Faults = slices.Clone(a.Faults)
 	slices.Sort(a.Faults)
 	a.Faults = slices.Compact(a.Faults)
+	a.Reasons = normalReasons(a.Reasons, a.Faults)
 	return a
 }

@@ -126,4 +126,7 @@ type Question struct {
 type Answer struct {
 	Proofs [][]byte `json:"proofs"` // base64 each
 	Faults []uint64 `json:"faults"`
+	// Reasons say of the faults why; of some of them nobody may have said so.
+	// Provers of others neither write nor read them.
+	Reasons []Reason `json:"reasons,omitempty"`
 }
