@@ -68,7 +68,7 @@ lint: ## gofmt, vet, staticcheck, arm64 and cgo-free builds
 
 .PHONY: house
 house: ## imports point one way, rooms are pure and commented
-	$(GO) test -count=1 -run 'TestImports|TestPackages|TestProofs|TestFiles' .
+	$(GO) test -count=1 -run .  .
 
 .PHONY: devnet
 devnet: ## a devnet cluster proving real sectors until you stop it

@@ -113,6 +113,7 @@ func roomOf(rooms map[string][]string, pkg string) string {
 func TestImportsPointOneWay(t *testing.T) {
 	rooms := readRooms(t)
 	seen := map[string]bool{}
+	used := map[[2]string]bool{}
 	for _, p := range listPackages(t) {
 		path := strings.TrimPrefix(p.ImportPath, module)
 		if path == "wdpost" || len(p.GoFiles) == 0 {
@@ -134,6 +135,7 @@ func TestImportsPointOneWay(t *testing.T) {
 				continue
 			}
 			depRoom := roomOf(rooms, dep)
+			used[[2]string{room, depRoom}] = true
 			if depRoom != room && !slices.Contains(allowed, depRoom) && !(baseRoom(depRoom) && !strings.HasPrefix(room, "proofs")) {
 				t.Errorf("%s imports %s, which the rooms table does not allow", path, dep)
 			}
@@ -143,12 +145,33 @@ func TestImportsPointOneWay(t *testing.T) {
 		if !seen[room] {
 			t.Errorf("the rooms table names %s, but there is no such package", room)
 		}
+		for _, dep := range rooms[room] {
+			if !used[[2]string{room, dep}] {
+				t.Errorf("the rooms table lets %s import %s, which it does not", room, dep)
+			}
+		}
 	}
 }
 
 // baseRoom reports whether every room outside proofs/ may use the room.
 func baseRoom(room string) bool {
 	return slices.Contains([]string{"internal/patience", "internal/durable", "internal/attr", "internal/condition"}, room)
+}
+
+// TestProductKnowsNothingOfTheLab: what only development needs lies under lab/.
+func TestProductKnowsNothingOfTheLab(t *testing.T) {
+	workshop := []string{"lab/", "cmd/wdpost-devnet", "cmd/wdpost-bench", "e2e", "reference"}
+	for _, p := range listPackages(t) {
+		path := strings.TrimPrefix(p.ImportPath, module)
+		if slices.ContainsFunc(workshop, func(w string) bool { return strings.HasPrefix(path+"/", w) }) {
+			continue
+		}
+		for _, imp := range p.Imports {
+			if strings.HasPrefix(imp, module+"lab/") {
+				t.Errorf("%s is product and imports %s", path, imp)
+			}
+		}
+	}
 }
 
 func TestPackagesHaveComments(t *testing.T) {

@@ -11,8 +11,8 @@ import (
 
 	"github.com/urfave/cli/v3"
 
+	"wdpost/internal/keytool"
 	"wdpost/internal/prover"
-	"wdpost/internal/prover/paramtool"
 	"wdpost/internal/run"
 	"wdpost/proofs/params"
 	"wdpost/proofs/post"
@@ -71,37 +71,37 @@ func flags(getenv func(string) string) []cli.Flag {
 }
 
 // setupsFunc chooses the circuits to work on. size is 0 where none was given.
-type setupsFunc func(size uint64, partitionSectors int, tool *paramtool.Tool) ([]post.Setup, error)
+type setupsFunc func(size uint64, partitionSectors int, tool *keytool.Tool) ([]post.Setup, error)
 
 var errNoSize = errors.New("which sector size? for example --size 32GiB")
 
-func windowSetups(size uint64, partitionSectors int, _ *paramtool.Tool) ([]post.Setup, error) {
+func windowSetups(size uint64, partitionSectors int, _ *keytool.Tool) ([]post.Setup, error) {
 	if size == 0 {
 		return nil, errNoSize
 	}
-	s := paramtool.StandardSetup(post.Window, size)
+	s := keytool.StandardSetup(post.Window, size)
 	if partitionSectors > 0 {
 		s = s.WithSectors(partitionSectors)
 	}
 	return []post.Setup{s}, nil
 }
 
-func winningSetups(size uint64, partitionSectors int, _ *paramtool.Tool) ([]post.Setup, error) {
+func winningSetups(size uint64, partitionSectors int, _ *keytool.Tool) ([]post.Setup, error) {
 	if size == 0 {
 		return nil, errNoSize
 	}
 	if partitionSectors > 0 {
 		return nil, errors.New("--partition-sectors is for WindowPoSt: WinningPoSt has no partitions")
 	}
-	return []post.Setup{paramtool.StandardSetup(post.Winning, size)}, nil
+	return []post.Setup{keytool.StandardSetup(post.Winning, size)}, nil
 }
 
 // allSetups are both circuits of a size or, without one, those whose key files
 // or raw caches are there.
-func allSetups(size uint64, partitionSectors int, tool *paramtool.Tool) ([]post.Setup, error) {
+func allSetups(size uint64, partitionSectors int, tool *keytool.Tool) ([]post.Setup, error) {
 	if size != 0 {
 		window, err := windowSetups(size, partitionSectors, tool)
-		return append(window, paramtool.StandardSetup(post.Winning, size)), err
+		return append(window, keytool.StandardSetup(post.Winning, size)), err
 	}
 	setups, err := tool.Present()
 	if err == nil && len(setups) == 0 {
@@ -156,7 +156,7 @@ func (w *work) run(ctx context.Context, c *cli.Command) error {
 	}
 	progress := newProgress(w.errOut)
 	defer progress.end()
-	tool := &paramtool.Tool{
+	tool := &keytool.Tool{
 		ParamsDir: c.String("params-dir"), Out: c.String("out"),
 		Trust: c.Bool("trust"), Generate: c.Bool("generate"), Progress: progress.report,
 		Log: run.NewLogger(progress, "info"),
@@ -187,7 +187,7 @@ func (w *work) run(ctx context.Context, c *cli.Command) error {
 	return nil
 }
 
-func (w *work) make(ctx context.Context, tool *paramtool.Tool, s post.Setup, progress *progress) error {
+func (w *work) make(ctx context.Context, tool *keytool.Tool, s post.Setup, progress *progress) error {
 	result, err := tool.Make(ctx, s)
 	progress.end()
 	if err != nil {
@@ -197,17 +197,17 @@ func (w *work) make(ctx context.Context, tool *paramtool.Tool, s post.Setup, pro
 	if result.Kept {
 		verb = "up to date"
 	}
-	fmt.Fprintf(w.out, "%s: raw cache %s: %s (%d bytes)\n", paramtool.Name(s), verb, result.Raw, result.Bytes)
+	fmt.Fprintf(w.out, "%s: raw cache %s: %s (%d bytes)\n", keytool.Name(s), verb, result.Raw, result.Bytes)
 	if result.Generated {
-		fmt.Fprintf(w.out, "%s: development keys made in %s\n", paramtool.Name(s), tool.ParamsDir)
+		fmt.Fprintf(w.out, "%s: development keys made in %s\n", keytool.Name(s), tool.ParamsDir)
 	}
 	if !result.Published {
-		fmt.Fprintf(w.out, "%s: these are development keys: their proofs count only on a network that uses them\n", paramtool.Name(s))
+		fmt.Fprintf(w.out, "%s: these are development keys: their proofs count only on a network that uses them\n", keytool.Name(s))
 	}
 	return nil
 }
 
-func (w *work) verify(ctx context.Context, tool *paramtool.Tool, s post.Setup, progress *progress) error {
+func (w *work) verify(ctx context.Context, tool *keytool.Tool, s post.Setup, progress *progress) error {
 	checks, err := tool.Verify(ctx, s)
 	progress.end()
 	bad := 0
@@ -218,15 +218,15 @@ func (w *work) verify(ctx context.Context, tool *paramtool.Tool, s post.Setup, p
 		} else if published, ok := params.LookupPublished(s); ok && c.Digest != published.Params.Digest && c.Digest != published.VK.Digest {
 			state = "good, development key"
 		}
-		fmt.Fprintf(w.out, "%s: %s: %s\n", paramtool.Name(s), c.Path, state)
+		fmt.Fprintf(w.out, "%s: %s: %s\n", keytool.Name(s), c.Path, state)
 	}
 	if err == nil && bad > 0 {
-		err = fmt.Errorf("%s: %d of %d files are bad; fetch or make them again", paramtool.Name(s), bad, len(checks))
+		err = fmt.Errorf("%s: %d of %d files are bad; fetch or make them again", keytool.Name(s), bad, len(checks))
 	}
 	return err
 }
 
-func (w *work) remove(_ context.Context, tool *paramtool.Tool, s post.Setup, _ *progress) error {
+func (w *work) remove(_ context.Context, tool *keytool.Tool, s post.Setup, _ *progress) error {
 	removed, err := tool.Remove(s)
 	if err != nil {
 		return err
@@ -235,11 +235,11 @@ func (w *work) remove(_ context.Context, tool *paramtool.Tool, s post.Setup, _ *
 	if removed {
 		state = "raw cache removed from"
 	}
-	fmt.Fprintf(w.out, "%s: %s %s\n", paramtool.Name(s), state, tool.Out)
+	fmt.Fprintf(w.out, "%s: %s %s\n", keytool.Name(s), state, tool.Out)
 	return nil
 }
 
-func (w *work) list(tool *paramtool.Tool) error {
+func (w *work) list(tool *keytool.Tool) error {
 	entries, err := tool.List()
 	if err != nil {
 		return err

@@ -44,7 +44,7 @@ func (p *progress) Write(message []byte) (int, error) {
 	return p.w.Write(message)
 }
 
-// report is a paramtool.Progress.
+// report is a keytool.Progress.
 func (p *progress) report(stage string, done, total uint64) {
 	if stage != p.stage {
 		p.end()

@@ -14,9 +14,9 @@ import (
 	"testing"
 	"time"
 
-	"wdpost/internal/cluster"
 	"wdpost/internal/config"
 	"wdpost/internal/run"
+	"wdpost/lab/cluster"
 )
 
 // TestDaemonProvesByItself runs the manager without --ext-prover against the

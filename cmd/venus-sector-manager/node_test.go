@@ -15,9 +15,9 @@ import (
 	"time"
 
 	"wdpost/internal/config"
-	"wdpost/internal/devnet"
-	"wdpost/internal/devnet/actor"
 	"wdpost/internal/run"
+	"wdpost/lab/devnet"
+	"wdpost/lab/devnet/actor"
 )
 
 // anyProof believes everything: nothing is proven in these tests.

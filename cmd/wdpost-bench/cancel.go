@@ -7,7 +7,7 @@ import (
 
 	"github.com/urfave/cli/v3"
 
-	"wdpost/internal/bench"
+	"wdpost/lab/bench"
 )
 
 func cancelCommand() *cli.Command {

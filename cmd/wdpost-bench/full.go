@@ -10,7 +10,7 @@ import (
 
 	"github.com/urfave/cli/v3"
 
-	"wdpost/internal/bench"
+	"wdpost/lab/bench"
 )
 
 func fullCommand() *cli.Command {

@@ -13,8 +13,8 @@ import (
 
 	"github.com/urfave/cli/v3"
 
-	"wdpost/internal/bench"
 	"wdpost/internal/run"
+	"wdpost/lab/bench"
 )
 
 func main() {

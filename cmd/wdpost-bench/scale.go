@@ -9,7 +9,7 @@ import (
 
 	"github.com/urfave/cli/v3"
 
-	"wdpost/internal/bench"
+	"wdpost/lab/bench"
 )
 
 func scaleCommand() *cli.Command {

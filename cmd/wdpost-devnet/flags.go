@@ -8,8 +8,8 @@ import (
 	"github.com/filecoin-project/go-state-types/abi"
 	"github.com/urfave/cli/v3"
 
-	"wdpost/internal/cluster"
 	"wdpost/internal/run"
+	"wdpost/lab/cluster"
 	"wdpost/proofs/post"
 )
 

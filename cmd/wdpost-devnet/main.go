@@ -12,9 +12,9 @@ import (
 
 	"github.com/urfave/cli/v3"
 
-	"wdpost/internal/cluster"
 	"wdpost/internal/lotus"
 	"wdpost/internal/run"
+	"wdpost/lab/cluster"
 )
 
 func main() {

@@ -11,8 +11,8 @@ import (
 	"github.com/filecoin-project/go-state-types/abi"
 	"github.com/urfave/cli/v3"
 
-	"wdpost/internal/cluster"
 	"wdpost/internal/run"
+	"wdpost/lab/cluster"
 )
 
 // errDone ends a run whose deadlines have closed.

@@ -22,10 +22,10 @@ import (
 	"time"
 
 	"wdpost/internal/extprover"
-	"wdpost/internal/golden"
 	"wdpost/internal/prover"
 	"wdpost/internal/queue/queuetest"
 	"wdpost/internal/task"
+	"wdpost/lab/golden"
 )
 
 // What the soak runs and for how long the torments go on. WDPOST_SOAK overrides

@@ -14,12 +14,12 @@ import (
 	"testing"
 	"time"
 
-	"wdpost/internal/golden"
 	"wdpost/internal/prover"
 	"wdpost/internal/queue"
 	"wdpost/internal/queue/sqlite"
 	"wdpost/internal/rpc"
 	"wdpost/internal/task"
+	"wdpost/lab/golden"
 )
 
 // fakeEnv in the environment turns this test program into an external

@@ -10,10 +10,10 @@ import (
 	"github.com/filecoin-project/go-state-types/abi"
 
 	"wdpost/internal/chain"
-	"wdpost/internal/devnet"
-	"wdpost/internal/devnet/actor"
 	"wdpost/internal/endpoint"
 	"wdpost/internal/lotus"
+	"wdpost/lab/devnet"
+	"wdpost/lab/devnet/actor"
 )
 
 type trusting struct{}

@@ -18,11 +18,11 @@ import (
 	"github.com/filecoin-project/go-state-types/proof"
 
 	"wdpost/internal/chain"
-	"wdpost/internal/devnet"
-	"wdpost/internal/devnet/actor"
-	"wdpost/internal/devnet/serve"
 	"wdpost/internal/lotus"
 	"wdpost/internal/message"
+	"wdpost/lab/devnet"
+	"wdpost/lab/devnet/actor"
+	"wdpost/lab/devnet/serve"
 )
 
 type trusting struct{}

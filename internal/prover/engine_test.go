@@ -16,10 +16,10 @@ import (
 	"testing/synctest"
 	"time"
 
-	"wdpost/internal/golden"
+	"wdpost/internal/keytool"
 	"wdpost/internal/prover"
-	"wdpost/internal/prover/paramtool"
 	"wdpost/internal/task"
+	"wdpost/lab/golden"
 	"wdpost/proofs/groth16"
 	"wdpost/proofs/merkle"
 	"wdpost/proofs/post"
@@ -43,7 +43,7 @@ var oneSector = post.Window2KiBV1_1.Setup().WithSectors(1)
 // devKeys are keys of 2 KiB sectors, one in a partition, made once for all
 // tests of the package.
 var devKeys = sync.OnceValues(func() (string, error) {
-	tool := &paramtool.Tool{ParamsDir: testDir, Out: testDir}
+	tool := &keytool.Tool{ParamsDir: testDir, Out: testDir}
 	_, err := tool.Make(context.Background(), oneSector)
 	return testDir, err
 })
@@ -503,7 +503,7 @@ func TestProveWithReferenceKey(t *testing.T) {
 	out := t.TempDir()
 	for _, raw := range []bool{false, true} {
 		if raw {
-			tool := &paramtool.Tool{ParamsDir: dir, Out: out}
+			tool := &keytool.Tool{ParamsDir: dir, Out: out}
 			if _, err := tool.Make(t.Context(), post.Window2KiBV1_1.Setup()); err != nil {
 				t.Fatal(err)
 			}

@@ -15,8 +15,8 @@ import (
 	"testing"
 	"testing/iotest"
 
-	"wdpost/internal/golden"
 	"wdpost/internal/sectorfile"
+	"wdpost/lab/golden"
 	"wdpost/proofs/merkle"
 	"wdpost/proofs/post"
 )

@@ -6,8 +6,8 @@ import (
 	"time"
 
 	"wdpost/internal/chain"
-	"wdpost/internal/devnet"
-	"wdpost/internal/devnet/actor"
+	"wdpost/lab/devnet"
+	"wdpost/lab/devnet/actor"
 )
 
 type trusting struct{}

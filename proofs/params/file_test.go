@@ -13,7 +13,7 @@ import (
 
 	bls "github.com/consensys/gnark-crypto/ecc/bls12-381"
 
-	"wdpost/internal/golden"
+	"wdpost/lab/golden"
 	"wdpost/proofs/groth16"
 	"wdpost/proofs/params"
 	"wdpost/proofs/post"

@@ -13,7 +13,7 @@ import (
 	"strings"
 	"testing"
 
-	"wdpost/internal/golden"
+	"wdpost/lab/golden"
 	"wdpost/proofs/merkle"
 	"wdpost/proofs/post"
 )

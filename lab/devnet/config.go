@@ -1,0 +1,128 @@
+package devnet
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/filecoin-project/go-address"
+	"github.com/filecoin-project/go-state-types/abi"
+	"github.com/filecoin-project/go-state-types/big"
+	"github.com/filecoin-project/go-state-types/network"
+
+	"wdpost/lab/devnet/actor"
+)
+
+// Config describes a network. Miners and Verifier must be given; the zero value
+// of every other field has the stated meaning.
+type Config struct {
+	NetworkName    string          // "devnet"
+	NetworkVersion network.Version // 28
+	Seed           string          // everything random follows from it
+	GenesisTime    time.Time       // now
+	EpochDuration  time.Duration   // 1 second; below a second is fine
+	Policy         actor.Policy    // actor.Mainnet(); see actor.Scaled for demonstrations
+	Miners         []Miner
+	Verifier       actor.Verifier
+	Optimistic     bool // take window proofs on trust as the main network does
+
+	// FirstOpen is the epoch at which the first window with sectors of a miner
+	// opens. 0 means five epochs after the earliest at which its challenge is
+	// drawn after genesis.
+	FirstOpen abi.ChainEpoch
+
+	SingleBlocks bool           // never two blocks in a tipset
+	NullEvery    int            // about one epoch in so many is a null round; 0 for none
+	ReorgEvery   abi.ChainEpoch // a reorganisation every so many epochs; 0 for none
+	ReorgDepth   int            // tipsets it reverts; 0 means 1
+	BaseFee      big.Int        // attoFIL a unit of gas; 100
+	History      abi.ChainEpoch // epochs that can be looked back; 4000
+
+	// WinningEvery asks every miner that listens at the gateway for a winning
+	// proof each so many epochs; 0 asks only through Network.AskWinning.
+	WinningEvery abi.ChainEpoch
+	// WinningTimeout bounds such a request. 0 means 30 seconds.
+	WinningTimeout time.Duration
+
+	// NodeAddr, MessagerAddr and GatewayAddr are host:port; empty means a free
+	// port on 127.0.0.1.
+	NodeAddr, MessagerAddr, GatewayAddr string
+	// Token is the bearer token that allows everything; empty makes one up. It
+	// may be any text without spaces.
+	Token string
+	// OpenReads lets calls without a token read, as a Lotus node does. Otherwise
+	// they may do nothing.
+	OpenReads bool
+
+	// Manual leaves time to the caller: epochs begin with Step only.
+	Manual bool
+	Log    *slog.Logger // silent
+}
+
+// Miner describes a miner and what it has sealed.
+type Miner struct {
+	ID         uint64 // 1000 and up by position
+	SectorSize uint64 // bytes; one of the ten sizes with proof types, 2 KiB when 0
+	// PartitionSectors is how many sectors a partition holds; 0 means what the
+	// network uses for the size.
+	PartitionSectors uint64
+	Sectors          []Sector
+	// Owner and Worker are account addresses (t1 or t3) that the miner's messages
+	// may come from; Undef makes one up.
+	Owner, Worker address.Address
+	Control       []address.Address
+	FirstOpen     abi.ChainEpoch // overrides Config.FirstOpen
+}
+
+// Sector is one sealed sector.
+type Sector struct {
+	Number   uint64
+	CommR    [32]byte // little-endian field element
+	Deadline *uint64  // nil: spread by the rules of the actor
+	Faulty   bool     // starts as a fault
+	Unproven bool     // starts without power
+}
+
+// withDefaults fills in the zero values and checks the relations.
+func (c Config) withDefaults() (Config, error) {
+	if c.Verifier == nil {
+		return c, errors.New("devnet: Config.Verifier is missing; the chain cannot take proofs without one")
+	}
+	if c.NetworkName == "" {
+		c.NetworkName = "devnet"
+	}
+	if c.NetworkVersion == 0 {
+		c.NetworkVersion = 28
+	}
+	if c.GenesisTime.IsZero() {
+		c.GenesisTime = time.Now()
+	}
+	if c.EpochDuration == 0 {
+		c.EpochDuration = time.Second
+	}
+	if c.Policy.PeriodDeadlines == 0 {
+		c.Policy = actor.Mainnet()
+	}
+	if err := c.Policy.Validate(); err != nil {
+		return c, fmt.Errorf("devnet: %w", err)
+	}
+	if c.FirstOpen == 0 {
+		c.FirstOpen = c.Policy.ChallengeLookback + 6
+	}
+	if c.ReorgDepth == 0 {
+		c.ReorgDepth = 1
+	}
+	if c.WinningTimeout == 0 {
+		c.WinningTimeout = 30 * time.Second
+	}
+	for _, a := range []*string{&c.NodeAddr, &c.MessagerAddr, &c.GatewayAddr} {
+		if *a == "" {
+			*a = "127.0.0.1:0"
+		}
+	}
+	if c.Log == nil {
+		c.Log = slog.New(slog.DiscardHandler)
+	}
+	return c, nil
+}
