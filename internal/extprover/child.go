@@ -36,6 +36,10 @@ func newChild(p *pool, proc Processor, cfg *HostConfig) *child {
 	}
 }
 
+// notReadyReminder is how often the log is told that a process which reports
+// why it is not ready still is not.
+const notReadyReminder = 10 * time.Minute
+
 // steadyAfter is how long a process must have been ready for its death to
 // start a new series.
 const steadyAfter = time.Minute
@@ -86,21 +90,25 @@ func (c *child) runOnce(ctx context.Context) (ready time.Duration, err error) {
 	log := c.log.With("pid", p.cmd.Process.Pid)
 	log.Info("external processor started", "bin", c.proc.Bin)
 
-	stderrDone, stdoutDone := make(chan struct{}), make(chan struct{})
+	stderrDone, stdoutDone, reportsDone := make(chan struct{}), make(chan struct{}), make(chan struct{})
 	isReady := make(chan struct{})
-	go func() { defer close(stderrDone); passStderr(log, p.stderr) }()
+	go func() { defer close(stderrDone); c.passStderr(log, p.stderr) }()
 	go func() { defer close(stdoutDone); c.readStdout(log, p, isReady) }()
+	go func() { defer close(reportsDone); c.readReports(log, p) }()
 	go p.writeStdin()
 
 	since, err := c.watch(ctx, p, isReady, stdoutDone)
 	c.pool.childClosing(c)
 	p.kill()
 	<-p.exited
-	p.closeOutputs(stdoutDone, stderrDone)
+	p.closeOutputs(stdoutDone, stderrDone, reportsDone)
 	c.pool.mu.Lock()
 	c.process = nil
+	if words := c.status.LastError; words != "" && since.IsZero() {
+		err = fmt.Errorf("%w: its last words: %s", err, words)
+	}
 	c.pool.mu.Unlock()
-	c.pool.childDown(c, ctx.Err() != nil)
+	c.pool.childDown(c, err, ctx.Err() != nil)
 	if since.IsZero() {
 		return 0, err
 	}
@@ -122,6 +130,11 @@ func (c *child) watch(ctx context.Context, p *process, isReady, stdoutDone <-cha
 			c.log.Info("external processor ready", "pid", p.cmd.Process.Pid, "concurrent", c.proc.Concurrent)
 			c.pool.childUp(c)
 		case <-deadline.C:
+			if reason := c.reason(); reason != "" { // it lives, and says itself what keeps it
+				c.log.Error("external processor is not ready", "reason", reason, "pid", p.cmd.Process.Pid)
+				deadline.Reset(notReadyReminder)
+				continue
+			}
 			return since, fmt.Errorf("it did not print %q within %s", readyLine(c.pool.stage), c.proc.ReadyTimeout)
 		case <-p.exited:
 			return since, fmt.Errorf("it ended by itself: %w", p.exitError())
@@ -241,7 +254,7 @@ func (c *child) withdrawn(r *pending) {
 
 // environment is the host's own with the processor's settings on top.
 func environment(proc Processor) []string {
-	env := append(os.Environ(), cancelEnv+"=1")
+	env := append(os.Environ(), cancelEnv+"=1", StatusEnv+"=3")
 	for k, v := range proc.Envs {
 		env = append(env, k+"="+v)
 	}
@@ -250,10 +263,10 @@ func environment(proc Processor) []string {
 
 // newCommand prepares the process in a process group of its own, so that a
 // signal from the terminal reaches only the host, and the whole group can be
-// ended.
+// ended. It is told to end when the host dies, however that dies.
 func newCommand(proc Processor) *exec.Cmd {
 	cmd := exec.Command(proc.Bin, proc.Args...)
 	cmd.Env = environment(proc)
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGTERM}
 	return cmd
 }

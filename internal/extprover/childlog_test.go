@@ -21,11 +21,15 @@ func TestReadLogLine(t *testing.T) {
 		{"\x1b[2m2023-03-01T01:02:03Z\x1b[0m \x1b[31mERROR\x1b[0m processor: no GPU", slog.LevelError, "2023-03-01T01:02:03Z ERROR processor: no GPU []"},
 		{`[2023-03-01T01:02:03Z WARN  bellperson] slow`, slog.LevelWarn, `[2023-03-01T01:02:03Z WARN  bellperson] slow []`},
 		{`plain text`, slog.LevelInfo, `plain text []`},
+		{`prog: database wdpost: Access denied; check user and password`, slog.LevelError, `prog: database wdpost: Access denied; check user and password []`},
+		{`progress: 50%`, slog.LevelInfo, `progress: 50% []`},
+		{`panic: runtime error`, slog.LevelError, `panic: runtime error []`},
+		{`thread 'main' panicked at src/main.rs:1`, slog.LevelError, `thread 'main' panicked at src/main.rs:1 []`},
 		{`INFORMATION is not a level`, slog.LevelInfo, `INFORMATION is not a level []`},
 		{`time=5 o'clock`, slog.LevelInfo, `time=5 o'clock []`},
 		{`time="`, slog.LevelInfo, `time=" []`},
 	} {
-		level, msg, attrs := readLogLine(tt.line)
+		level, msg, attrs := readLogLine(tt.line, "prog")
 		if got := fmt.Sprintf("%s %v", msg, attrs); level != tt.level || got != tt.want {
 			t.Errorf("%q: %s %q, want %s %q", tt.line, level, got, tt.level, tt.want)
 		}
@@ -36,7 +40,7 @@ func TestReadLogLine(t *testing.T) {
 func TestReadLogLineInverts(t *testing.T) {
 	var b bytes.Buffer
 	slog.New(slog.NewTextHandler(&b, nil)).Error("it \"failed\"\n", "err", errors.New("a\tb"), "n", 7, "empty", "")
-	level, msg, attrs := readLogLine(strings.TrimSpace(b.String()))
+	level, msg, attrs := readLogLine(strings.TrimSpace(b.String()), "prog")
 	if want := "[err a\tb n 7 empty ]"; level != slog.LevelError || msg != "it \"failed\"\n" || fmt.Sprint(attrs) != want {
 		t.Errorf("%s %q %q", level, msg, attrs)
 	}
@@ -46,7 +50,7 @@ func FuzzReadLogLine(f *testing.F) {
 	f.Add(`time=1 level=INFO msg="x" a=b`)
 	f.Add("\x1b[31mERROR\x1b[0m")
 	f.Fuzz(func(t *testing.T, line string) {
-		if _, _, attrs := readLogLine(line); len(attrs)%2 != 0 {
+		if _, _, attrs := readLogLine(line, "prog"); len(attrs)%2 != 0 {
 			t.Fatal("odd attributes")
 		}
 	})

@@ -19,5 +19,7 @@
 // such a child is ever sent {"id":1,"cancel":true}. Programs that know nothing
 // of it never see any of this.
 //
+// Another lets a child of ours tell its host how it is: see Report and StatusEnv.
+//
 // Source: damocles damocles-manager/pkg/extproc and vc-processors.
 package extprover

@@ -145,6 +145,12 @@ type ChildStatus struct {
 	Answered uint64 `json:"answered"` // since the host's start
 	Failed   uint64 `json:"failed"`   // of those, with an error
 	Deaths   uint64 `json:"deaths"`   // ends that were not asked for
+	// LastError is why the child is not ready: its own last error, or how its
+	// process ended. Empty while it is ready.
+	LastError string `json:"lastError,omitempty"`
+	// Report is the running process's latest report; nil where it makes none.
+	Report   *Report   `json:"report,omitempty"`
+	Reported time.Time `json:"reported,omitzero"` // when it came
 }
 
 // Status lists all children, and how many requests wait for one by stage.

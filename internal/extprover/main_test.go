@@ -57,7 +57,7 @@ func playChild(role string) {
 	case "silent":
 		io.Copy(io.Discard, os.Stdin)
 	case "exits":
-		fmt.Fprintln(os.Stderr, "no licence")
+		fmt.Fprintln(os.Stderr, "Error: no licence")
 		os.Exit(7)
 	case "stubborn":
 		signal.Ignore(syscall.SIGTERM)
@@ -71,10 +71,45 @@ func playChild(role string) {
 	case "mute": // loses every request
 		fmt.Println(readyLine(StageWindowPoSt))
 		io.Copy(io.Discard, os.Stdin)
+	case "reports": // says why it is not ready until the file named by NAME is there
+		playReporting(os.Getenv("NAME"))
+	case "host": // runs a deaf child until it is killed
+		h, err := NewHost(HostConfig{WindowPoSt: []Processor{processor("deaf", "")}, Log: slog.New(slog.NewTextHandler(os.Stderr, nil))})
+		if err != nil {
+			panic(err)
+		}
+		go h.Run(context.Background())
+		for {
+			if pid := status(h, 0).Pid; pid != 0 {
+				fmt.Println(pid)
+				time.Sleep(time.Minute)
+			}
+			time.Sleep(time.Millisecond)
+		}
 	case "deaf": // ready, but never reads
 		fmt.Println(readyLine(StageWindowPoSt))
 		time.Sleep(time.Minute)
 	}
+}
+
+func playReporting(until string) {
+	r, err := OpenReporter()
+	if err != nil || os.Getenv(StatusEnv) != "" {
+		panic(err)
+	}
+	err = r.Report(Report{Build: "v1", Slaves: []SlaveCount{{State: "idle", SectorSize: 2048, Count: 3}},
+		Conditions: []ReportedCondition{{Kind: "listen_failed", Detail: "port 4698 is taken"}}})
+	if err != nil {
+		panic(err)
+	}
+	for _, err := os.Stat(until); err != nil; _, err = os.Stat(until) {
+		time.Sleep(time.Millisecond)
+	}
+	if err := r.Report(Report{Build: "v1"}); err != nil {
+		panic(err)
+	}
+	fmt.Println(readyLine(StageWindowPoSt))
+	io.Copy(io.Discard, os.Stdin)
 }
 
 func childHandle(ctx context.Context, q task.Question) (task.Answer, error) {

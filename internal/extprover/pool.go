@@ -186,6 +186,7 @@ func (p *pool) childUp(c *child) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	c.status.Ready = true
+	c.status.LastError = ""
 	c.credit = 0
 	p.dispatch()
 }
@@ -200,12 +201,13 @@ func (p *pool) childClosing(c *child) {
 
 // childDown takes back the requests of a child that is gone and puts them at
 // the head of the line, unless they have outlived too many children.
-func (p *pool) childDown(c *child, wanted bool) {
+func (p *pool) childDown(c *child, why error, wanted bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	c.status.Pid = 0
+	c.status.Pid, c.status.Report, c.status.Reported = 0, nil, time.Time{}
 	if !wanted {
 		c.status.Deaths++
+		c.status.LastError = why.Error()
 	}
 	var again []*pending
 	for _, r := range c.inflight {

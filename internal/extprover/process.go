@@ -6,16 +6,18 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"runtime"
 	"sync"
 	"syscall"
 	"time"
 )
 
-// process is one running child process and its three streams.
+// process is one running child process and its streams.
 type process struct {
 	cmd            *exec.Cmd
 	stdin          *os.File // written only by writeStdin
 	stdout, stderr *os.File
+	reports        *os.File // what the child writes on the descriptor of StatusEnv
 	out            *outbox
 	exited         chan struct{} // closed when the process is gone
 	waitErr        error         // set before exited is closed
@@ -34,7 +36,7 @@ func startProcess(proc Processor) (*process, error) {
 			_ = f.Close() // pipe ends nobody has used
 		}
 	}
-	for range 3 {
+	for range 4 {
 		r, w, err := os.Pipe()
 		if err != nil {
 			closeAll(append(ours, theirs...))
@@ -46,26 +48,41 @@ func startProcess(proc Processor) (*process, error) {
 		ours, theirs = append(ours, r), append(theirs, w)
 	}
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = theirs[0], theirs[1], theirs[2]
-	err := cmd.Start()
+	cmd.ExtraFiles = theirs[3:] // descriptor 3, as newCommand says in StatusEnv
+	p := &process{
+		cmd:     cmd,
+		stdin:   ours[0],
+		stdout:  ours[1],
+		stderr:  ours[2],
+		reports: ours[3],
+		out:     newOutbox(),
+		exited:  make(chan struct{}),
+		hung:    make(chan error, 1),
+	}
+	started := make(chan error)
+	go p.live(started)
+	err := <-started
 	closeAll(theirs)
 	if err != nil {
 		closeAll(ours)
 		return nil, fmt.Errorf("start %s: %w; check Bin in the configuration", proc.Bin, err)
 	}
-	p := &process{
-		cmd:    cmd,
-		stdin:  ours[0],
-		stdout: ours[1],
-		stderr: ours[2],
-		out:    newOutbox(),
-		exited: make(chan struct{}),
-		hung:   make(chan error, 1),
-	}
-	go func() {
-		p.waitErr = cmd.Wait()
-		close(p.exited)
-	}()
 	return p, nil
+}
+
+// live starts the process and waits for its end, on a thread of its own: the
+// kernel ends the process when the thread that started it is gone, which must
+// be when the manager is and not before.
+func (p *process) live(started chan<- error) {
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	err := p.cmd.Start()
+	started <- err
+	if err != nil {
+		return
+	}
+	p.waitErr = p.cmd.Wait()
+	close(p.exited)
 }
 
 // exitError says how the process ended; it must have.
@@ -116,21 +133,22 @@ func (p *process) kill() {
 
 // closeOutputs gives the readers of a dead process a moment to reach the end,
 // then closes the streams under them: a grandchild may hold the other ends.
-func (p *process) closeOutputs(stdoutDone, stderrDone <-chan struct{}) {
+func (p *process) closeOutputs(readers ...<-chan struct{}) {
 	patience := time.NewTimer(2 * time.Second)
 	defer patience.Stop()
-	for _, done := range []<-chan struct{}{stdoutDone, stderrDone} {
+	for _, done := range readers {
 		select {
 		case <-done:
 		case <-patience.C:
 			patience.Reset(0)
 		}
 	}
-	for _, s := range []io.Closer{p.stdout, p.stderr} {
+	for _, s := range []io.Closer{p.stdout, p.stderr, p.reports} {
 		_ = s.Close()
 	}
-	<-stdoutDone
-	<-stderrDone
+	for _, done := range readers {
+		<-done
+	}
 }
 
 // declareHung has the process ended for the reason given.
