@@ -6,12 +6,10 @@ import (
 	"fmt"
 	"log/slog"
 	"runtime"
-	"slices"
 	"time"
 
 	"wdpost/internal/task"
 	"wdpost/proofs"
-	"wdpost/proofs/groth16"
 	"wdpost/proofs/post"
 )
 
@@ -33,8 +31,9 @@ type Config struct {
 	// Proofs is how many proofs run at once. 0: one for each 16 cores, at
 	// least one. Sectors of further tasks are read meanwhile.
 	Proofs int
-	// Reads is how many sectors are read at once over all tasks. Default 64:
-	// reading is waiting, mostly.
+	// Reads is how many sectors are read at once over all tasks. Default: what
+	// the reader allows, so that the sectors of a store that hangs do not keep
+	// those of another waiting.
 	Reads int
 	// PartitionSectors replaces the network's number of sectors in a window
 	// partition, for development networks. 0: the network's.
@@ -50,7 +49,7 @@ type Engine struct {
 	keys      *Keys
 	admission *Admission
 	verifier  *Verifier
-	reads     chan struct{} // one token for each sector being read
+	survey    *Survey
 	running   runs
 }
 
@@ -65,9 +64,6 @@ func New(cfg Config) (*Engine, error) {
 	if cfg.Keys.MemoryLimit == 0 && cfg.Memory > 0 {
 		cfg.Keys.MemoryLimit = cfg.Memory / 2
 	}
-	if cfg.Reads < 1 {
-		cfg.Reads = 64
-	}
 	admission, err := NewAdmission(cfg.Memory, cfg.Proofs)
 	if err != nil {
 		return nil, err
@@ -76,7 +72,9 @@ func New(cfg Config) (*Engine, error) {
 	return &Engine{
 		cfg: cfg, system: system, keys: keys, admission: admission,
 		verifier: newVerifier(system, keys, cfg.PartitionSectors),
-		reads:    make(chan struct{}, cfg.Reads),
+		survey: newSurvey(system, SurveyConfig{
+			Reader: cfg.Reader, Reads: cfg.Reads, PartitionSectors: cfg.PartitionSectors, Log: cfg.Log,
+		}),
 	}, nil
 }
 
@@ -136,10 +134,9 @@ func (e *Engine) ProveWinningPoSt(ctx context.Context, q task.Question) (task.An
 }
 
 func (e *Engine) prove(ctx context.Context, kind post.Kind, q task.Question) (task.Answer, error) {
-	start := time.Now()
 	ctx, cancel := withWindow(ctx, q)
 	defer cancel()
-	job, err := e.newJob(kind, q)
+	job, err := e.survey.newJob(kind, q)
 	if err != nil {
 		return task.Answer{}, err
 	}
@@ -148,19 +145,20 @@ func (e *Engine) prove(ctx context.Context, kind post.Kind, q task.Question) (ta
 	job.meter = meter
 	key, err := e.key(ctx, job.setup)
 	if err != nil {
-		return task.Answer{}, e.verdict(ctx, job, err)
+		return task.Answer{}, job.verdict(ctx, err)
 	}
-	if err := job.read(ctx); err != nil {
-		return task.Answer{}, e.verdict(ctx, job, err)
+	r, err := job.reading(ctx)
+	if err != nil {
+		return task.Answer{}, job.verdict(ctx, err)
 	}
-	answer := task.Answer{Faults: job.faults}
-	job.log.Info("sectors read", "sectors", len(job.sectors), "faults", len(job.faults), "took", time.Since(start))
+	answer := task.Answer{Faults: r.Faults, Reasons: r.Reasons}
 	if len(job.sectors) == 0 || len(job.faults) > 0 && !q.AllowSkip {
 		return answer, nil
 	}
+	start := time.Now()
 	proof, err := e.snark(ctx, key, job)
 	if err != nil {
-		return task.Answer{}, e.verdict(ctx, job, err)
+		return task.Answer{}, job.verdict(ctx, err)
 	}
 	answer.Proofs = [][]byte{proof}
 	job.log.Info("proof made and verified", "sectors", len(job.sectors), "bytes", len(proof), "took", time.Since(start))
@@ -191,72 +189,4 @@ func (e *Engine) snark(ctx context.Context, key *ProvingKey, job *job) ([]byte, 
 		return nil, fmt.Errorf("%w: %w; check the files of %s", ErrSelfCheck, err, key.Path)
 	}
 	return proof, nil
-}
-
-// withWindow ends the context when the window closes.
-func withWindow(ctx context.Context, q task.Question) (context.Context, context.CancelFunc) {
-	if q.NotAfter == 0 {
-		return context.WithCancel(ctx)
-	}
-	return context.WithDeadlineCause(ctx, time.Unix(q.NotAfter, 0), ErrWindowClosed)
-}
-
-// verdict names what an error means for the task: whatever went wrong after the
-// context ended went wrong because of that.
-func (e *Engine) verdict(ctx context.Context, job *job, err error) error {
-	if ctx.Err() != nil && (errors.Is(err, groth16.ErrCanceled) || errors.Is(err, context.Cause(ctx))) {
-		err = context.Cause(ctx)
-	}
-	err = fmt.Errorf("prove %s of miner %d, %d sectors: %w", job.typ, job.miner, len(job.replicas), err)
-	if errors.Is(err, ErrWindowClosed) {
-		return task.Permanent(err)
-	}
-	return err
-}
-
-// newJob checks a question and puts its replicas in ascending order.
-func (e *Engine) newJob(kind post.Kind, q task.Question) (*job, error) {
-	if err := q.Check(); err != nil {
-		return nil, err
-	}
-	typ, err := post.ParseProofType(q.ProofType)
-	if err != nil {
-		return nil, fmt.Errorf("%w: %w", task.ErrBadQuestion, err)
-	}
-	if typ.Kind() != kind {
-		return nil, fmt.Errorf("%w: %s is not a %s proof", task.ErrBadQuestion, typ, kind)
-	}
-	if kind == post.Winning && len(q.Replicas) != 1 {
-		return nil, fmt.Errorf("%w: %d replicas, WinningPoSt proves one", task.ErrBadQuestion, len(q.Replicas))
-	}
-	replicas := slices.Clone(q.Replicas)
-	slices.SortFunc(replicas, func(a, b task.Replica) int {
-		if a.SectorID < b.SectorID {
-			return -1
-		}
-		return 1 // no two are equal: Check has seen to it
-	})
-	j := &job{
-		engine: e, miner: q.MinerID, typ: typ, setup: setupFor(typ, e.cfg.PartitionSectors),
-		seed: q.Seed, replicas: replicas, skip: q.AllowSkip, meter: new(meter),
-		log: e.cfg.Log.With("miner", q.MinerID, "task", q.ID(), "type", typ.String()),
-	}
-	if q.Deadline != nil {
-		j.log = j.log.With("deadline", *q.Deadline, "partitions", q.Partitions)
-	}
-	whole := statementOf(j, replicas)
-	if err := whole.Validate(); err != nil {
-		return nil, fmt.Errorf("%w: %w", task.ErrBadQuestion, err)
-	}
-	return j, nil
-}
-
-// setupFor is the circuit of a proof type, with a development network's number
-// of sectors in a window partition.
-func setupFor(typ post.ProofType, partitionSectors int) post.Setup {
-	s := typ.Setup()
-	if partitionSectors > 0 && typ.Kind() == post.Window {
-		s = s.WithSectors(partitionSectors)
-	}
-	return s
 }

@@ -465,12 +465,12 @@ func TestAdmissionPin(t *testing.T) {
 func TestReadOnly(t *testing.T) {
 	b := newBench(t, 3, nil)
 	b.reader.fail[2] = errors.New("gone")
-	read, faults, err := b.engine.Read(t.Context(), b.question)
+	read, err := b.engine.Read(t.Context(), b.question)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(read.Vanilla) != 2 || !slices.Equal(faults, []uint64{2}) || read.Statement.Sectors[1].Number != 3 {
-		t.Errorf("%d vanilla proofs, faults %v", len(read.Vanilla), faults)
+	if len(read.Task.Vanilla) != 2 || !slices.Equal(read.Faults, []uint64{2}) || read.Task.Statement.Sectors[1].Number != 3 {
+		t.Errorf("%d vanilla proofs, faults %v", len(read.Task.Vanilla), read.Faults)
 	}
 }
 

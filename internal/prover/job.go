@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"slices"
 
+	"wdpost/internal/attr"
 	"wdpost/internal/task"
 	"wdpost/proofs"
 	"wdpost/proofs/params"
@@ -25,7 +26,7 @@ type VanillaReader interface {
 
 // job is one question on its way to the answer.
 type job struct {
-	engine   *Engine
+	survey   *Survey
 	log      *slog.Logger
 	miner    uint64
 	typ      post.ProofType
@@ -39,6 +40,7 @@ type job struct {
 	sectors []task.Replica // those that can be proven, ascending
 	vanilla []*post.Vanilla
 	faults  []uint64 // the others, ascending
+	why     map[uint64]error
 }
 
 // statementOf is what a proof over these replicas claims.
@@ -88,8 +90,9 @@ func (j *job) read(ctx context.Context) error {
 		for k, i := range wanted {
 			number := remaining[i].SectorID
 			if err := outcomes[k].err; err != nil {
-				j.log.Warn("sector cannot be proven", "sector", number, "err", err)
+				j.log.Debug("sector cannot be proven", attr.Sector(number), attr.Err(err))
 				j.faults = append(j.faults, number)
+				j.why[number] = err
 				failed[number] = true
 				continue
 			}
@@ -104,11 +107,25 @@ func (j *job) read(ctx context.Context) error {
 		}
 	}
 	slices.Sort(j.faults)
+	j.sayFaults()
 	j.sectors = remaining
 	for _, r := range remaining {
 		j.vanilla = append(j.vanilla, known[r.SectorID])
 	}
 	return nil
+}
+
+// sayFaults says in one line for each reason, not for each sector, what cannot be
+// proven.
+func (j *job) sayFaults() {
+	const lines = 16
+	reasons := task.Reasons(j.why)
+	for _, r := range reasons[:min(len(reasons), lines)] {
+		j.log.Warn("sectors cannot be proven", attr.SectorCount(len(r.Sectors)), attr.Store(r.Store), "kind", string(r.Kind), attr.SectorList(r.Sectors), attr.Err(errors.New(r.Err)))
+	}
+	if more := len(reasons) - lines; more > 0 {
+		j.log.Warn("sectors cannot be proven for further reasons", attr.Count(more))
+	}
 }
 
 // outcome is what came of reading one sector.
@@ -125,12 +142,12 @@ func (j *job) readSectors(ctx context.Context, s *post.Statement, replicas []tas
 	go func() {
 		for k, i := range wanted {
 			select {
-			case j.engine.reads <- struct{}{}:
+			case j.survey.reads <- struct{}{}:
 			case <-ctx.Done():
 				return
 			}
 			go func() {
-				defer func() { <-j.engine.reads }()
+				defer func() { <-j.survey.reads }()
 				vanilla, err := j.readSector(ctx, s, i, replicas[i])
 				results <- outcome{k, vanilla, err}
 			}()
@@ -160,36 +177,15 @@ func (j *job) readSector(ctx context.Context, s *post.Statement, i int, r task.R
 			err = fmt.Errorf("reading sector %d: panic: %v", r.SectorID, p)
 		}
 	}()
-	v, err = j.engine.cfg.Reader.ReadVanilla(ctx, j.typ.SectorSize(), r, s.Challenges(i))
+	v, err = j.survey.cfg.Reader.ReadVanilla(ctx, j.typ.SectorSize(), r, s.Challenges(i))
 	if err != nil {
 		return nil, err
 	}
 	if v == nil {
 		return nil, errors.New("the reader returned nothing")
 	}
-	if err := s.Check(j.engine.system.Hasher(), i, v); err != nil {
-		return nil, err
+	if err := s.Check(j.survey.system.Hasher(), i, v); err != nil {
+		return nil, &task.FaultError{Kind: task.FaultData, Err: err}
 	}
 	return v, nil
-}
-
-// Read reads the sectors of a question without proving: the statement and its
-// vanilla proofs over the sectors that can be proven, and those that cannot,
-// ascending. It is for tools that show or check vanilla proofs.
-func (e *Engine) Read(ctx context.Context, q task.Question) (t *proofs.Task, faults []uint64, err error) {
-	typ, err := post.ParseProofType(q.ProofType)
-	if err != nil {
-		return nil, nil, fmt.Errorf("%w: %w", task.ErrBadQuestion, err)
-	}
-	ctx, cancel := withWindow(ctx, q)
-	defer cancel()
-	job, err := e.newJob(typ.Kind(), q)
-	if err != nil {
-		return nil, nil, err
-	}
-	job.skip = true
-	if err := job.read(ctx); err != nil {
-		return nil, nil, e.verdict(ctx, job, err)
-	}
-	return job.task(), job.faults, nil
 }

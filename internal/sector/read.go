@@ -74,7 +74,7 @@ func (r *Reader) ReadVanilla(ctx context.Context, sectorSize uint64, replica tas
 		return vanilla, openLeaves(open.Tree(), files.Files, challenges, inclusion, done)
 	})
 	if err != nil {
-		return nil, fmt.Errorf("sector %d (%s, %s): %w", replica.SectorID, replica.SealedFile, replica.CacheDir, err)
+		return nil, fmt.Errorf("sector %d (%s, %s): %w", replica.SectorID, replica.SealedFile, replica.CacheDir, withFault(err, replica))
 	}
 	return v, nil
 }

@@ -37,15 +37,15 @@ func TestChallenged(t *testing.T) {
 				t.Fatal(err)
 			}
 			defer engine.Close()
-			read, faults, err := engine.Read(t.Context(), questionOf(typ, list, path, randomness))
-			if err != nil || len(faults) > 0 || len(read.Vanilla) != n {
-				t.Fatalf("faults %v, %v", faults, err)
+			read, err := engine.Read(t.Context(), questionOf(typ, list, path, randomness))
+			if err != nil || len(read.Faults) > 0 || len(read.Task.Vanilla) != n {
+				t.Fatalf("%+v, %v", read, err)
 			}
 			if typ.SectorSize() < 1<<30 {
 				return // so small that other randomness may read the same
 			}
-			if _, faults, err = engine.Read(t.Context(), questionOf(typ, list, path, [32]byte{9})); err != nil || len(faults) != n {
-				t.Errorf("other randomness: faults %v, %v", faults, err)
+			if read, err = engine.Read(t.Context(), questionOf(typ, list, path, [32]byte{9})); err != nil || len(read.Faults) != n {
+				t.Errorf("other randomness: %+v, %v", read, err)
 			}
 			again := Place{Dir: t.TempDir()}
 			second, err := again.Challenged(t.Context(), typ, n, randomness)

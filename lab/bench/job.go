@@ -200,11 +200,14 @@ func (j *ProveJob) read(ctx context.Context) (*proofs.Task, error) {
 	if err != nil {
 		return nil, err
 	}
-	read, faults, err := engine.Read(ctx, question)
-	if err != nil || len(faults) > 0 {
-		return nil, errors.Join(fmt.Errorf("read sectors: faults %v", faults), err)
+	read, err := engine.Read(ctx, question)
+	if err == nil && len(read.Faults) > 0 {
+		err = fmt.Errorf("faults %v: %s", read.Faults, read.Reasons[0])
 	}
-	return read, nil
+	if err != nil {
+		return nil, fmt.Errorf("read sectors: %w", err)
+	}
+	return read.Task, nil
 }
 
 // question is the proving task over all sectors of the job's list.

@@ -58,10 +58,10 @@ func (j *ReadingJob) run(ctx context.Context) (Result, error) {
 		return Result{}, err
 	}
 	start := time.Now()
-	_, faults, err := engine.Read(ctx, questionOf(typ, list, j.List, [32]byte{1}))
+	read, err := engine.Read(ctx, questionOf(typ, list, j.List, [32]byte{1}))
 	took := time.Since(start)
-	if err == nil && len(faults) > 0 {
-		err = fmt.Errorf("%d of %d sectors could not be read", len(faults), len(list.Sectors))
+	if err == nil && len(read.Faults) > 0 {
+		err = fmt.Errorf("%d of %d sectors could not be read", len(read.Faults), len(list.Sectors))
 	}
 	if err != nil {
 		return Result{}, err
