@@ -1,6 +1,9 @@
 package attr
 
-import "log/slog"
+import (
+	"log/slog"
+	"time"
+)
 
 // Task is a task's id, 32 hex digits, the same in manager, master and slave.
 func Task(id string) slog.Attr { return slog.String("task", id) }
@@ -24,3 +27,12 @@ func Stage(s string) slog.Attr { return slog.String("stage", s) }
 
 // Database is a database's address without its password.
 func Database(url string) slog.Attr { return slog.String("database", url) }
+
+// Result is how a task or an attempt ended.
+func Result(s string) slog.Attr { return slog.String("result", s) }
+
+// ProofType is the wire name of a proof type.
+func ProofType(name string) slog.Attr { return slog.String("proofType", name) }
+
+// Remaining is the time until a window closes.
+func Remaining(d time.Duration) slog.Attr { return slog.Duration("remaining", d) }

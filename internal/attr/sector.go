@@ -35,3 +35,7 @@ func SectorSize(s string) slog.Attr { return slog.String("sectorSize", s) }
 
 // Bytes is a size in bytes.
 func Bytes[T ~int | ~int64 | ~uint64](n T) slog.Attr { return slog.Uint64("bytes", uint64(n)) }
+
+// Blame says whose trouble an unreadable sector is: "data" (the sector's own),
+// "unseen" (this machine's) or "store".
+func Blame(kind string) slog.Attr { return slog.String("blame", kind) }

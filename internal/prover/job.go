@@ -90,7 +90,7 @@ func (j *job) read(ctx context.Context) error {
 		for k, i := range wanted {
 			number := remaining[i].SectorID
 			if err := outcomes[k].err; err != nil {
-				j.log.Debug("sector cannot be proven", attr.Sector(number), attr.Err(err))
+				j.log.Debug("sector cannot be read", attr.Sector(number), attr.Err(err))
 				j.faults = append(j.faults, number)
 				j.why[number] = err
 				failed[number] = true
@@ -121,10 +121,10 @@ func (j *job) sayFaults() {
 	const lines = 16
 	reasons := task.Reasons(j.why)
 	for _, r := range reasons[:min(len(reasons), lines)] {
-		j.log.Warn("sectors cannot be proven", attr.SectorCount(len(r.Sectors)), attr.Store(r.Store), "kind", string(r.Kind), attr.SectorList(r.Sectors), attr.Err(errors.New(r.Err)))
+		j.log.Warn("sectors cannot be read", attr.SectorCount(len(r.Sectors)), attr.Store(r.Store), attr.Blame(string(r.Kind)), attr.SectorList(r.Sectors), attr.Err(errors.New(r.Err)))
 	}
 	if more := len(reasons) - lines; more > 0 {
-		j.log.Warn("sectors cannot be proven for further reasons", attr.Count(more))
+		j.log.Warn("sectors cannot be read for further reasons", attr.Count(more))
 	}
 }
 

@@ -225,6 +225,10 @@ func (q *Queue) Finish(ctx context.Context, slave string, l task.Lease, a task.A
 	if err != nil || offered {
 		return err
 	}
+	if t.Out == nil && len(a.Proofs) == 0 && len(a.Faults) == len(question.Replicas) {
+		// Not final: what nobody can read now, somebody may read later.
+		return q.Fail(ctx, slave, l, task.VerdictOf(unread(a)))
+	}
 	out, err := encode(better(a, t))
 	if err != nil {
 		return err
@@ -239,6 +243,15 @@ func (q *Queue) Finish(ctx context.Context, slave string, l task.Lease, a task.A
 	q.cfg.Metrics.finished.Inc()
 	log.Info("task finished", "miner", question.MinerID, "skipped", len(a.Faults), "took_s", q.clock.now()-t.StartedAt)
 	return nil
+}
+
+// unread is the failure of an attempt that could read nothing.
+func unread(a task.Answer) error {
+	why := ""
+	if len(a.Reasons) > 0 {
+		why = ": " + a.Reasons[0].String()
+	}
+	return fmt.Errorf("none of the %d sectors can be read%s", len(a.Faults), why)
 }
 
 // offer keeps an answer that leaves sectors out as the answer in hand and has

@@ -14,7 +14,7 @@ func NewMetrics(r prometheus.Registerer) *Metrics {
 	m := &Metrics{
 		tasks: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Namespace: "wdpost", Subsystem: "slave", Name: "tasks_total",
-			Help: "Tasks by result: proven, failed here, or stopped from outside."}, []string{"result"}),
+			Help: "Tasks by result: proven, unread (no sector could be read here), failed here, or stopped from outside."}, []string{"result"}),
 		held: prometheus.NewGauge(prometheus.GaugeOpts{
 			Namespace: "wdpost", Subsystem: "slave", Name: "tasks_held", Help: "Tasks in hand, undelivered answers included."}),
 		proving: prometheus.NewHistogram(prometheus.HistogramOpts{

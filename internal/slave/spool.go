@@ -11,6 +11,8 @@ import (
 	"strings"
 	"time"
 
+	"wdpost/internal/attr"
+	"wdpost/internal/durable"
 	"wdpost/internal/task"
 )
 
@@ -49,34 +51,16 @@ func (s spool) put(e entry) error {
 	if err != nil {
 		return fmt.Errorf("spool task %s: %w", e.Lease, err)
 	}
-	f, err := os.CreateTemp(s.dir, "incoming-*")
-	if err != nil {
+	if err := durable.WriteFile(s.path(e.Lease), body, 0o600); err != nil {
 		return fmt.Errorf("spool task %s: %w", e.Lease, err)
 	}
-	_, err = f.Write(body)
-	err = errors.Join(err, f.Sync(), f.Close())
-	if err == nil {
-		err = os.Rename(f.Name(), s.path(e.Lease))
-	}
-	if err != nil {
-		return fmt.Errorf("spool task %s: %w", e.Lease, errors.Join(err, os.Remove(f.Name())))
-	}
-	return s.sync()
-}
-
-// sync makes the directory's entries durable.
-func (s spool) sync() error {
-	d, err := os.Open(s.dir)
-	if err != nil {
-		return fmt.Errorf("spool: %w", err)
-	}
-	return errors.Join(d.Sync(), d.Close())
+	return nil
 }
 
 // remove drops a delivered answer.
 func (s spool) remove(e entry, log *slog.Logger) {
 	if err := os.Remove(s.path(e.Lease)); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		log.Warn("delivered answer not removed from the spool; it is sent again at the next start", "err", err)
+		log.Warn("delivered answer not removed from the spool; it is sent again at the next start", attr.Err(err))
 	}
 }
 
@@ -85,7 +69,7 @@ func (s spool) remove(e entry, log *slog.Logger) {
 func (s spool) load(log *slog.Logger) []entry {
 	files, err := os.ReadDir(s.dir)
 	if err != nil {
-		log.Warn("spool not read; answers of an earlier run stay there", "err", err)
+		log.Warn("spool not read; answers of an earlier run stay there", attr.Err(err))
 		return nil
 	}
 	var out []entry
@@ -99,11 +83,11 @@ func (s spool) load(log *slog.Logger) []entry {
 			err = fmt.Errorf("it holds task %s", e.Lease)
 		}
 		if err != nil {
-			log.Warn("spooled answer is unreadable; set aside", "file", path, "err", errors.Join(err, os.Rename(path, path+corruptExt)))
+			log.Warn("spooled answer is unreadable; set aside", attr.Path(path), attr.Err(errors.Join(err, os.Rename(path, path+corruptExt))))
 			continue
 		}
 		if time.Now().After(e.Until) {
-			log.Info("spooled answer dropped: its window closed", "task", e.Lease.ID)
+			log.Info("spooled answer dropped: its window closed", attr.Task(e.Lease.ID))
 			s.remove(e, log)
 			continue
 		}

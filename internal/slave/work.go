@@ -5,10 +5,16 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"runtime/debug"
 	"slices"
+	"strings"
 	"time"
 
+	"github.com/filecoin-project/go-state-types/abi"
+
+	"wdpost/internal/attr"
+	"wdpost/internal/patience"
 	"wdpost/internal/task"
 )
 
@@ -22,31 +28,35 @@ const noWindow = 24 * time.Hour
 // work takes one task in hand from claim to delivery. ctx is the task's.
 func (w *Worker) work(ctx context.Context, h *held) {
 	a := h.assignment
-	log := w.log.With("task", a.ID, "attempt", a.Attempt, "miner", a.Question.MinerID)
+	log := w.logOf(a.Lease, a.Question.MinerID)
 	if a.Question.Deadline != nil {
-		log = log.With("deadline", *a.Question.Deadline, "partitions", a.Question.Partitions)
+		log = log.With(attr.Deadline(*a.Question.Deadline), attr.Partitions(a.Question.Partitions))
 	}
-	log.Info("got task:", "sectors", len(a.Question.Replicas), "proof_type", a.Question.ProofType, "remaining", a.Remaining)
+	log.Info("got task:", attr.SectorCount(len(a.Question.Replicas)), attr.ProofType(a.Question.ProofType), attr.Remaining(a.Remaining))
 	begin := time.Now()
 	answer, err := w.prove(ctx, h, a.Question)
 	if cause := context.Cause(ctx); cause != nil && err != nil {
 		err = cause
 	}
-	w.count(err)
+	w.count(answer, err)
 	took := time.Since(begin).Round(time.Millisecond)
 	if err != nil {
-		log.Warn("slave: task:", "result", "failed", "took", took, "err", err)
+		log.Warn("slave: task:", attr.Result("failed"), attr.Took(took), attr.Err(err))
 		if !errors.Is(err, task.ErrLost) {
 			w.report(a.Lease, err)
 		}
 		return
 	}
-	log.Info("task proven", "took", took, "skipped", len(answer.Faults))
-	w.cfg.Metrics.proving.Observe(took.Seconds())
+	if len(answer.Proofs) == 0 {
+		log.Warn("nothing proven: sectors cannot be read", attr.Took(took), attr.Skipped(len(answer.Faults)), reasons(answer))
+	} else {
+		log.Info("task proven", attr.Took(took), attr.Skipped(len(answer.Faults)))
+		w.cfg.Metrics.proving.Observe(took.Seconds())
+	}
 	e := entry{Lease: a.Lease, Answer: answer, Miner: a.Question.MinerID, Until: w.until(h)}
 	kept := w.spool.put(e)
 	if kept != nil {
-		log.Error("answer not kept on disk; it is lost if this process dies now", "err", kept)
+		log.Error("answer not kept on disk; it is lost if this process dies now", attr.Err(kept))
 	}
 	w.setStage(h, stageDelivering)
 	w.deliver(ctx, e, kept == nil)
@@ -105,21 +115,38 @@ func (w *Worker) setStage(h *held, stage string) {
 	h.stage = stage
 }
 
-// count keeps the number of failures in a row that are our own.
-func (w *Worker) count(err error) {
-	verdict := "proven"
+// count keeps the number of failures in a row that are our own. Sectors that
+// cannot be read are not: they say nothing about other tasks.
+func (w *Worker) count(a task.Answer, err error) {
 	w.mu.Lock()
+	verdict := "stopped"
 	switch {
+	case err == nil && len(a.Proofs) == 0:
+		verdict = "unread"
 	case err == nil:
+		verdict = "proven"
 		w.failures = 0
 	case task.VerdictOf(err).Kind == task.KindRetry && !errors.Is(err, task.ErrLost) && !errors.Is(err, errWindowClosed) && !errors.Is(err, errHardStop):
-		w.failures++
 		verdict = "failed"
-	default:
-		verdict = "stopped"
+		w.failures++
+		w.lastErr = err
 	}
 	w.mu.Unlock()
 	w.cfg.Metrics.tasks.WithLabelValues(verdict).Inc()
+}
+
+// logOf is the log of one attempt.
+func (w *Worker) logOf(l task.Lease, miner uint64) *slog.Logger {
+	return w.log.With(attr.Task(l.ID), attr.Attempt(l.Attempt), attr.Miner(abi.ActorID(miner)))
+}
+
+// reasons shows the largest groups of an answer's faults.
+func reasons(a task.Answer) slog.Attr {
+	var text []string
+	for _, r := range a.Reasons[:min(len(a.Reasons), 4)] {
+		text = append(text, r.String())
+	}
+	return attr.Reason(strings.Join(text, "; "))
 }
 
 // prove makes and checks the answer. A panic of the prover is an error of this
@@ -127,7 +154,7 @@ func (w *Worker) count(err error) {
 func (w *Worker) prove(ctx context.Context, h *held, q task.Question) (a task.Answer, err error) {
 	defer func() {
 		if p := recover(); p != nil {
-			w.log.Error("panic while proving", "panic", p, "stack", string(debug.Stack()))
+			w.log.Error("panic while proving", attr.Panic(p), attr.Stack(debug.Stack()))
 			a, err = task.Answer{}, fmt.Errorf("panic while proving: %v", p)
 		}
 	}()
@@ -141,10 +168,7 @@ func (w *Worker) prove(ctx context.Context, h *held, q task.Question) (a task.An
 	if err := a.Check(q); err != nil {
 		return task.Answer{}, fmt.Errorf("prover: %w", err)
 	}
-	if len(a.Faults) == len(q.Replicas) {
-		// Another machine may see what this one does not.
-		return task.Answer{}, fmt.Errorf("none of the %d sectors can be read on this machine: is the storage mounted?", len(q.Replicas))
-	}
+	w.noteStores(q, a)
 	if len(a.Proofs) == 0 {
 		return a, nil
 	}
@@ -159,6 +183,7 @@ func (w *Worker) prove(ctx context.Context, h *held, q task.Question) (a task.An
 // skipping is allowed but the prover cannot do it by itself.
 func (w *Worker) onePass(ctx context.Context, q task.Question) (task.Answer, error) {
 	var skipped []uint64
+	var reasons []task.Reason
 	for pass := 1; ; pass++ {
 		a, err := w.cfg.Prover.ProveWindowPoSt(ctx, q.Without(skipped))
 		if err != nil {
@@ -166,15 +191,16 @@ func (w *Worker) onePass(ctx context.Context, q task.Question) (task.Answer, err
 		}
 		fresh := len(a.Faults)
 		a.Faults = slices.Concat(skipped, a.Faults)
+		a.Reasons = append(slices.Clip(reasons), a.Reasons...)
 		a = a.Normal()
 		if !q.AllowSkip || len(a.Proofs) > 0 || len(a.Faults) >= len(q.Replicas) || fresh == 0 {
 			return a, nil
 		}
 		if pass == maxPasses {
-			return task.Answer{}, fmt.Errorf("sectors became unreadable in each of %d passes, last %d", maxPasses, a.Faults[len(a.Faults)-1])
+			return task.Answer{}, fmt.Errorf("sectors became unreadable in each of %d passes, the last: %d", maxPasses, a.Faults[len(a.Faults)-1])
 		}
-		w.log.Warn("proving again without unreadable sectors", "miner", q.MinerID, "skipped", a.Faults)
-		skipped = a.Faults
+		w.log.Warn("proving again without unreadable sectors", attr.Miner(abi.ActorID(q.MinerID)), attr.SkippedList(a.Faults))
+		skipped, reasons = a.Faults, a.Reasons
 	}
 }
 
@@ -187,13 +213,14 @@ func (w *Worker) report(l task.Lease, cause error) {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), w.cfg.HeartbeatInterval)
 	defer cancel()
-	for try := 1; ; try++ {
+	retry := patience.Backoff{Min: w.cfg.ReconnectInterval / 4, Max: w.cfg.ReconnectInterval / 2}
+	for {
 		err := w.cfg.Master.Fail(ctx, l, v)
 		if err == nil || errors.Is(err, task.ErrLost) {
 			return
 		}
-		if !pause(ctx, w.backoff(try)/4) {
-			w.log.Warn("failure not reported; the master finds out by the silence", "task", l.ID, "err", err)
+		if retry.Wait(ctx) != nil {
+			w.log.Warn("failure not reported; the master finds out by the silence", attr.Task(l.ID), attr.Err(err))
 			return
 		}
 	}
@@ -207,38 +234,36 @@ const stopTries = 3
 // ends; then it stays in the spool. If it is kept there, a slave that is asked
 // to stop tries a few times only.
 func (w *Worker) deliver(ctx context.Context, e entry, kept bool) {
-	log := w.log.With("task", e.Lease.ID, "attempt", e.Lease.Attempt, "miner", e.Miner)
-	triesLeft := stopTries
-	for failures := 0; ; {
+	log := w.logOf(e.Lease, e.Miner)
+	triesLeft, retry := stopTries, w.backoff()
+	var outage patience.Outage
+	for {
 		err := w.cfg.Master.Finish(ctx, e.Lease, e.Answer)
 		switch {
 		case err == nil:
-			log.Info("slave: task:", "result", "delivered", "skipped", len(e.Answer.Faults))
+			log.Info("slave: task:", attr.Result("delivered"), attr.Skipped(len(e.Answer.Faults)))
 			w.spool.remove(e, w.log)
 			return
 		case errors.Is(err, task.ErrLost), errors.Is(err, task.ErrBadAnswer):
-			log.Warn("slave: task:", "result", "refused", "err", err)
+			log.Warn("slave: task:", attr.Result("refused"), attr.Err(err))
 			w.spool.remove(e, w.log)
 			return
 		case errors.Is(context.Cause(ctx), errWindowClosed), errors.Is(context.Cause(ctx), task.ErrLost), time.Now().After(e.Until):
-			log.Warn("slave: task:", "result", "too late", "err", err)
+			log.Warn("slave: task:", attr.Result("too late"), attr.Err(err))
 			w.spool.remove(e, w.log)
 			return
 		case ctx.Err() != nil:
-			log.Warn("answer kept on disk for the next start", "err", err)
+			log.Warn("answer kept on disk for the next start", attr.Err(err))
 			return
 		}
 		if kept && isClosed(w.stopping) {
 			if triesLeft--; triesLeft == 0 {
-				log.Warn("no master takes the answer; it is kept on disk for the next start", "err", err)
+				log.Warn("no master takes the answer; it is kept on disk for the next start", attr.Err(err))
 				return
 			}
 		}
-		failures++
-		if failures == 1 {
-			log.Warn("answer not delivered; trying on", "err", err)
-		}
-		pause(ctx, w.backoff(failures))
+		outage.Failed(log, "answer not delivered, retrying", err.Error(), attr.Err(err))
+		_ = retry.Wait(ctx) // its end is seen with the next error
 	}
 }
 

@@ -11,6 +11,8 @@ import (
 	"sync"
 	"time"
 
+	"wdpost/internal/attr"
+	"wdpost/internal/patience"
 	"wdpost/internal/task"
 )
 
@@ -89,6 +91,8 @@ type Worker struct {
 	mu       sync.Mutex
 	held     map[task.Lease]*held
 	failures int       // of tasks, in a row
+	lastErr  error     // of the last of them
+	stores   stores    // in which nothing could be read
 	contact  time.Time // when a call to the master last succeeded
 
 	// unsureUntil is until when a claim that failed may be answered unheard; the
@@ -163,7 +167,7 @@ func (w *Worker) Run(soft, hard context.Context) {
 	}
 	close(w.stopping)
 	if n := len(w.Status()); n > 0 {
-		w.log.Info("no new tasks; finishing what is here", "tasks", n)
+		w.log.Info("no new tasks; finishing what is here", attr.TaskCount(n))
 	}
 	work.Wait()
 	stopBeating()
@@ -181,7 +185,7 @@ func (w *Worker) deliverSpool(soft, hard context.Context, work *sync.WaitGroup) 
 		work.Go(func() {
 			defer old.Done()
 			defer release()
-			w.log.Info("delivering an answer of an earlier run", "task", e.Lease.ID, "attempt", e.Lease.Attempt)
+			w.logOf(e.Lease, e.Miner).Info("delivering an answer of an earlier run")
 			w.deliver(ctx, e, true)
 		})
 	}
@@ -199,23 +203,21 @@ func (w *Worker) deliverSpool(soft, hard context.Context, work *sync.WaitGroup) 
 	}
 }
 
-// awaitSlot waits for a free place, and longer after failures in a row. It
-// returns false when soft has ended.
+// awaitSlot waits for a free place, and then longer after failures in a row of
+// our own. It returns false when soft has ended.
 func (w *Worker) awaitSlot(soft context.Context, slots chan struct{}) bool {
-	w.mu.Lock()
-	failures := w.failures
-	w.mu.Unlock()
-	if failures >= slowAfter {
-		d := min(slowFirst<<min(failures-slowAfter, 10), slowMost)
-		w.log.Warn("waiting before the next task, after failures in a row", "failures", failures, "wait", d)
-		if !pause(soft, d) {
-			return false
-		}
-	}
 	select {
 	case slots <- struct{}{}:
 	case <-soft.Done():
 		return false
+	}
+	w.mu.Lock()
+	failures, last := w.failures, w.lastErr
+	w.mu.Unlock()
+	if failures >= slowAfter {
+		d := min(slowFirst<<min(failures-slowAfter, 10), slowMost)
+		w.log.Warn("waiting before the next task, after failures in a row", attr.Failures(failures), attr.In(d), attr.Err(last))
+		_ = patience.Sleep(soft, d)
 	}
 	if soft.Err() != nil {
 		<-slots
@@ -234,13 +236,15 @@ const (
 
 // claim asks for tasks until it has one; ok is false when soft has ended.
 func (w *Worker) claim(soft context.Context) (a task.Assignment, ok bool) {
-	for failures := 0; soft.Err() == nil; {
+	var outage patience.Outage
+	retry := w.backoff()
+	for soft.Err() == nil {
 		asked := time.Now()
 		a, err := w.cfg.Master.Claim(soft, w.want(), w.cfg.LongPoll)
 		switch {
 		case err == nil && w.holds(a.Lease):
-			w.log.Warn("the master gave a task that is here already; asking on", "task", a.ID, "attempt", a.Attempt)
-			pause(soft, w.cfg.PullInterval)
+			w.log.Warn("the master gave a task that is here already; asking again", attr.Task(a.ID), attr.Attempt(a.Attempt))
+			_ = patience.Sleep(soft, w.cfg.PullInterval)
 			continue
 		case err == nil:
 			w.reached()
@@ -248,23 +252,19 @@ func (w *Worker) claim(soft context.Context) (a task.Assignment, ok bool) {
 		case soft.Err() != nil:
 			return a, false
 		case errors.Is(err, task.ErrNoTask):
-			failures = 0
+			outage.Over(w.log, "tasks can be claimed again")
+			retry.Reset()
 			w.reached()
 			// A master that holds the claim open is asked again at once.
-			if left := w.cfg.PullInterval - time.Since(asked); left > 0 {
-				pause(soft, left)
-			}
+			_ = patience.Sleep(soft, w.cfg.PullInterval-time.Since(asked))
 			continue
 		case errors.Is(err, task.ErrBadQuestion):
 			w.report(a.Lease, err)
 			continue
 		}
 		w.doubt()
-		failures++
-		if failures == 1 {
-			w.log.Warn("no task can be claimed; trying on", "err", err)
-		}
-		pause(soft, w.backoff(failures))
+		outage.Failed(w.log, "no task can be claimed, retrying", err.Error(), attr.Err(err))
+		_ = retry.Wait(soft)
 	}
 	return a, false
 }
@@ -280,6 +280,7 @@ func (w *Worker) want() task.Want {
 	return task.Want{
 		SectorSizes: w.cfg.SectorSizes,
 		Holding:     &task.Holding{Leases: slices.Collect(maps.Keys(w.held)), Unsure: time.Now().Before(w.unsureUntil)},
+		Unseen:      w.stores.unseen(),
 	}
 }
 
@@ -290,26 +291,23 @@ func (w *Worker) holds(l task.Lease) bool {
 	return w.held[l] != nil
 }
 
-// backoff is the wait before try n (from 1) of a call to the master.
-func (w *Worker) backoff(n int) time.Duration {
-	return w.cfg.ReconnectInterval * time.Duration(min(n, 2))
+// backoff is the wait between tries of a call to the master.
+func (w *Worker) backoff() patience.Backoff {
+	return patience.Backoff{Min: w.cfg.ReconnectInterval, Max: 2 * w.cfg.ReconnectInterval}
 }
 
 // runHeartbeats tells the master what is here until ctx ends.
 func (w *Worker) runHeartbeats(ctx context.Context) {
-	for failures := 0; pause(ctx, w.cfg.HeartbeatInterval); {
+	var outage patience.Outage
+	for patience.Sleep(ctx, w.cfg.HeartbeatInterval) == nil {
 		err := w.heartbeat(ctx)
 		switch {
 		case ctx.Err() != nil:
 			return
 		case err != nil:
-			failures++
-			if failures == 1 {
-				w.log.Warn("heartbeat failed; trying on", "err", err)
-			}
-		case failures > 0:
-			w.log.Info("heartbeats go through again", "after_failures", failures)
-			failures = 0
+			outage.Failed(w.log, "heartbeat failed, retrying", err.Error(), attr.Err(err))
+		default:
+			outage.Over(w.log, "heartbeats go through again")
 		}
 	}
 }
@@ -386,16 +384,4 @@ func (w *Worker) Status() []Status {
 		})
 	}
 	return out
-}
-
-// pause waits, or returns false when ctx ends first.
-func pause(ctx context.Context, d time.Duration) bool {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return true
-	case <-ctx.Done():
-		return false
-	}
 }
