@@ -58,6 +58,19 @@ bench-scale: ## windows of 1, 2, 4, ... sectors for 30 minutes, and what a full 
 full-partition: ## keys (60.8 GB), proof and verification of a whole 32 GiB partition; goes on after an interruption
 	$(GO) run ./cmd/wdpost-bench --workdir $(FULL_DIR) full $(BENCH)
 
+# The generators that `make generate` runs; their versions stand in what they make.
+PROTOC      = 3.21.12
+GEN_GO      = google.golang.org/protobuf/cmd/protoc-gen-go@v1.36.12
+GEN_GRPC    = google.golang.org/grpc/cmd/protoc-gen-go-grpc@v1.6.2
+
+.PHONY: generate
+generate: ## everything that is generated: gRPC code (needs protoc), vector kernels, the manuals' tables of keys
+	@test "$$(protoc --version)" = "libprotoc $(PROTOC)" || { echo "protoc $(PROTOC) is needed: apt-get install protobuf-compiler"; exit 1; }
+	GOBIN=$(CURDIR)/bin/tools $(GO) install $(GEN_GO)
+	GOBIN=$(CURDIR)/bin/tools $(GO) install $(GEN_GRPC)
+	PATH=$(CURDIR)/bin/tools:$$PATH $(GO) generate ./...
+	$(GO) run ./lab/manual
+
 .PHONY: lint
 lint: ## gofmt, vet, staticcheck, arm64 and cgo-free builds
 	@test -z "$$(gofmt -l .)" || { gofmt -l .; echo 'run gofmt -w on these'; exit 1; }

@@ -25,9 +25,13 @@ type ExtProcessor struct {
 	Weight int
 	// ReadyTimeoutSecs is how many seconds the child may take to print that it
 	// is ready. Default 5.
-	ReadyTimeoutSecs int
+	ReadyTimeoutSecs int `is:"seconds"`
 	// Envs are set in its environment, on top of the manager's own.
 	Envs map[string]string
+}
+
+func (p *ExtProcessor) setDefaults() {
+	*p = ExtProcessor{Concurrent: 1, Weight: 1, ReadyTimeoutSecs: 5}
 }
 
 // maxReadySecs is the longest ReadyTimeoutSecs: a day.
@@ -55,12 +59,15 @@ func LoadExtProver(path string) (ExtProver, error) {
 }
 
 func (p *ExtProcessor) check(c *checker, key string) {
+	var fallback ExtProcessor
+	fallback.setDefaults()
 	for _, n := range []struct {
 		name     string
 		value    *int
 		fallback int
 	}{
-		{"Concurrent", &p.Concurrent, 1}, {"Weight", &p.Weight, 1}, {"ReadyTimeoutSecs", &p.ReadyTimeoutSecs, 5},
+		{"Concurrent", &p.Concurrent, fallback.Concurrent}, {"Weight", &p.Weight, fallback.Weight},
+		{"ReadyTimeoutSecs", &p.ReadyTimeoutSecs, fallback.ReadyTimeoutSecs},
 	} {
 		c.require(*n.value >= 0, key+"."+n.name, "must be 0 or more, is %d", *n.value)
 		if *n.value == 0 {

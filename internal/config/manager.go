@@ -28,14 +28,14 @@ type Common struct {
 type API struct {
 	// Chain is the node, or a list of nodes tried in this order. Default: the
 	// first Gateway.
-	Chain Strings
+	Chain Strings `is:"endpoint or list"`
 	// Messager signs, sends and watches messages. Default: the first Gateway.
 	// "none" sends through the node itself.
-	Messager string
+	Messager string `is:"endpoint"`
 	// Market has no effect here: deals are not made.
 	Market string `effect:"none"`
 	// Gateway are the services that pass on requests for WinningPoSt.
-	Gateway Strings
+	Gateway Strings `is:"endpoint or list"`
 	// Token is presented to all of them.
 	Token string
 	// ChainEventInterval is how often the head is asked for where the stream of
@@ -173,13 +173,13 @@ type PoSt struct {
 	Fee
 	// Confidence is how many epochs a message must lie under the head before it
 	// counts as landed. Default 10.
-	Confidence uint64
+	Confidence uint64 `is:"epochs"`
 	// SubmitConfidence is how many epochs after the window's opening proofs are
 	// sent. 0 means 4.
-	SubmitConfidence uint64
+	SubmitConfidence uint64 `is:"epochs"`
 	// ChallengeConfidence is how many epochs after the challenge epoch proving
 	// starts. Small is early, but open to forks. 0 means 10.
-	ChallengeConfidence uint64
+	ChallengeConfidence uint64 `is:"epochs"`
 	// MaxRecoverSectorLimit is how many sectors one recovery message may
 	// declare. 0 means no limit.
 	MaxRecoverSectorLimit uint64

@@ -17,7 +17,7 @@ type Master struct {
 // Server is the gRPC service for slaves.
 type Server struct {
 	// Listen is the address slaves connect to. Default 0.0.0.0:4698.
-	Listen string `toml:"listen"`
+	Listen string `toml:"listen" is:"host:port"`
 	// MaxConnections is how many slaves may be connected at once; more are
 	// refused. Default 200.
 	MaxConnections int `toml:"max_connections"`
@@ -30,9 +30,9 @@ type Server struct {
 
 // ServerTLS names PEM files.
 type ServerTLS struct {
-	Cert     string `toml:"cert"`      // certificate chain of the server
-	Key      string `toml:"key"`       // its private key
-	ClientCA string `toml:"client_ca"` // authority of the slaves' certificates; empty: slaves need none
+	Cert     string `toml:"cert" is:"file"`      // certificate chain of the server
+	Key      string `toml:"key" is:"file"`       // its private key
+	ClientCA string `toml:"client_ca" is:"file"` // authority of the slaves' certificates; empty: slaves need none
 }
 
 // Database is where tasks are stored.
@@ -76,7 +76,7 @@ type Tasks struct {
 // Debug is the local service for /healthz and /metrics.
 type Debug struct {
 	// Listen is its address, e.g. 127.0.0.1:9464; empty for none (the default).
-	Listen string `toml:"listen"`
+	Listen string `toml:"listen" is:"host:port"`
 }
 
 // DefaultMaster returns the settings of an empty wdpost_master.toml.

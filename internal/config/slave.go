@@ -17,7 +17,7 @@ type Slave struct {
 type SlaveMaster struct {
 	// ServerAddr is host:port of the master, or a list of several masters that
 	// share one database. Required.
-	ServerAddr Strings `toml:"server_addr"`
+	ServerAddr Strings `toml:"server_addr" is:"host:port or list"`
 	// ReconnectInterval is the wait before a lost connection is tried again; it
 	// grows with repeated failure, up to twice this. Default 3s.
 	ReconnectInterval Duration `toml:"reconnect_interval"`
@@ -33,10 +33,10 @@ type SlaveMaster struct {
 
 // ClientTLS names PEM files.
 type ClientTLS struct {
-	CA         string `toml:"ca"`          // authority of the master's certificate; empty: the system's
-	Cert       string `toml:"cert"`        // certificate of this slave, where the master asks for one
-	Key        string `toml:"key"`         // its private key
-	ServerName string `toml:"server_name"` // name in the master's certificate; empty: the host of server_addr
+	CA         string `toml:"ca" is:"file"`   // authority of the master's certificate; empty: the system's
+	Cert       string `toml:"cert" is:"file"` // certificate of this slave, where the master asks for one
+	Key        string `toml:"key" is:"file"`  // its private key
+	ServerName string `toml:"server_name"`    // name in the master's certificate; empty: the host of server_addr
 }
 
 // SlaveWork says how much this machine does.
