@@ -157,7 +157,7 @@ func (a *app) server(cfg config.Server, q *queue.Queue, r prometheus.Registerer)
 		Queue: q, Log: a.log, Version: rpc.BuildVersion(), Token: cfg.Token, MaxConnections: cfg.MaxConnections, Metrics: rpc.NewMetrics(r),
 	}
 	if t := cfg.TLS; t != nil {
-		tlsConfig, err := rpc.ServerTLS(t.Cert, t.Key, t.ClientCA)
+		tlsConfig, err := rpc.ServerTLS(t.Cert, t.Key, t.ClientCA, a.log)
 		if err != nil {
 			return nil, fmt.Errorf("server.tls: %w", err)
 		}

@@ -79,7 +79,7 @@ func (a *app) listSlaves(ctx context.Context, c *cli.Command) error {
 		if c.Bool("json") {
 			views := make([]slaveView, len(slaves))
 			for i, s := range slaves {
-				views[i] = slaveView(s)
+				views[i] = slaveView{s.Name, s.Version, s.Address, s.Concurrent, s.Running, s.FirstSeen, s.LastSeen, s.Draining}
 			}
 			return printJSON(a.stdout, views)
 		}

@@ -36,3 +36,18 @@ func ProofType(name string) slog.Attr { return slog.String("proofType", name) }
 
 // Remaining is the time until a window closes.
 func Remaining(d time.Duration) slog.Attr { return slog.Duration("remaining", d) }
+
+// Call is a method of the contract between master and slaves.
+func Call(method string) slog.Attr { return slog.String("call", method) }
+
+// Unlogged is how many lines of the same sort were left out before this one.
+func Unlogged(n int) slog.Attr { return slog.Int("unloggedBefore", n) }
+
+// Verdict is what the end of an attempt means for its task.
+func Verdict(kind string) slog.Attr { return slog.String("verdict", kind) }
+
+// Concurrent is how many tasks a slave works on at once.
+func Concurrent(n int) slog.Attr { return slog.Int("concurrent", n) }
+
+// Patience is for how long something is waited for.
+func Patience(d time.Duration) slog.Attr { return slog.Duration("patience", d) }

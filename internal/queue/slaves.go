@@ -4,6 +4,8 @@ import (
 	"context"
 	"sync"
 	"time"
+
+	"wdpost/internal/attr"
 )
 
 // seenInterval is how often a slave's sign of life is written to the database
@@ -70,4 +72,14 @@ func (q *Queue) seen(ctx context.Context, s Slave) error {
 	}
 	q.slaves.set(s.Name, slaveEntry{written: time.Now(), drain: drain})
 	return nil
+}
+
+// Seen records that a slave introduces itself. A database that is away is no
+// reason not to let it in.
+func (q *Queue) Seen(ctx context.Context, s Slave) error {
+	q.log.Info("slave connected", attr.Slave(s.Name), attr.Version(s.Version), attr.Address(s.Address), attr.Concurrent(s.Concurrent))
+	if err := q.door.check(); err != nil {
+		return err
+	}
+	return q.seen(ctx, s)
 }

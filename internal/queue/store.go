@@ -113,6 +113,7 @@ type RescuePolicy struct {
 // Slave is what is known of one slave process.
 type Slave struct {
 	Name       string
+	ID         string // of the process, made when it started; empty where it does not tell
 	Version    string
 	Address    string
 	Concurrent int
@@ -120,6 +121,7 @@ type Slave struct {
 	FirstSeen  int64
 	LastSeen   int64
 	Draining   bool
+	Report     *task.Report // what it told last of itself; nil where it does not tell
 }
 
 // Filter narrows a listing. Zero values do not narrow.

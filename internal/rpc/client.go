@@ -3,6 +3,7 @@ package rpc
 import (
 	"cmp"
 	"context"
+	"crypto/rand"
 	"crypto/tls"
 	"encoding/json"
 	"errors"
@@ -39,9 +40,14 @@ type ClientConfig struct {
 	Token     string
 	TLS       *tls.Config // nil connects in plain text
 
-	Name       string // of this slave process, unique
+	Name       string // of this slave, the same over restarts
+	ID         string // of this process; empty: made at random
 	Version    string
 	Concurrent int
+
+	// Report tells how the slave is; it travels with every call that introduces
+	// the slave. Nil tells nothing.
+	Report func() task.Report
 
 	// ReconnectInterval is the wait before a lost connection is tried again; it
 	// grows with repeated failure, up to twice this. Default 3 s.
@@ -58,7 +64,7 @@ type Client struct {
 	cfg   ClientConfig
 	conn  *grpc.ClientConn
 	api   pb.MasterClient
-	slave *pb.Slave
+	slave *pb.Slave // without its report
 }
 
 // NewClient prepares a client without connecting.
@@ -103,8 +109,21 @@ func NewClient(cfg ClientConfig) (*Client, error) {
 	}
 	return &Client{
 		cfg: cfg, conn: conn, api: pb.NewMasterClient(conn),
-		slave: &pb.Slave{Name: clip(cfg.Name, 100), Version: clip(cfg.Version, 100), Concurrent: uint32(cfg.Concurrent)},
+		slave: &pb.Slave{
+			Name: clip(cfg.Name, 100), Version: clip(cfg.Version, 100), Concurrent: uint32(cfg.Concurrent),
+			Id: clip(cmp.Or(cfg.ID, rand.Text()), 32),
+		},
 	}, nil
+}
+
+// introduction is the slave as it is now.
+func (c *Client) introduction() *pb.Slave {
+	if c.cfg.Report == nil {
+		return c.slave
+	}
+	return &pb.Slave{
+		Name: c.slave.Name, Version: c.slave.Version, Concurrent: c.slave.Concurrent, Id: c.slave.Id, Report: toReport(c.cfg.Report()),
+	}
 }
 
 // Close ends the connection.
@@ -130,7 +149,7 @@ type Limits struct {
 func (c *Client) Hello(ctx context.Context) (Limits, error) {
 	ctx, cancel := c.outgoing(ctx, c.cfg.CallTimeout)
 	defer cancel()
-	r, err := c.api.Hello(ctx, &pb.HelloRequest{Slave: c.slave})
+	r, err := c.api.Hello(ctx, &pb.HelloRequest{Slave: c.introduction()})
 	if err != nil {
 		return Limits{}, failure("hello", err)
 	}
@@ -146,7 +165,11 @@ func (c *Client) Hello(ctx context.Context) (Limits, error) {
 func (c *Client) Claim(ctx context.Context, want task.Want, wait time.Duration) (task.Assignment, error) {
 	ctx, cancel := c.outgoing(ctx, wait+c.cfg.CallTimeout)
 	defer cancel()
-	req := &pb.ClaimRequest{Slave: c.slave, SectorSizes: want.SectorSizes, WaitMs: uint64(max(wait.Milliseconds(), 0))}
+	req := &pb.ClaimRequest{Slave: c.introduction(), SectorSizes: want.SectorSizes, WaitMs: uint64(max(wait.Milliseconds(), 0))}
+	req.Unseen = task.BoundedStores(want.Unseen)
+	for _, role := range want.Roles {
+		req.Roles = append(req.Roles, string(role))
+	}
 	if want.Holding != nil {
 		req.Holding = &pb.Holding{Unsure: want.Holding.Unsure}
 		for _, l := range want.Holding.Leases {
@@ -176,7 +199,7 @@ func (c *Client) Claim(ctx context.Context, want task.Want, wait time.Duration) 
 func (c *Client) Heartbeat(ctx context.Context, progress map[task.Lease]string) (task.Pulse, error) {
 	ctx, cancel := c.outgoing(ctx, c.cfg.CallTimeout)
 	defer cancel()
-	req := &pb.HeartbeatRequest{Slave: c.slave}
+	req := &pb.HeartbeatRequest{Slave: c.introduction()}
 	for l, p := range progress {
 		req.Beats = append(req.Beats, &pb.Beat{Lease: toLease(l), Progress: clip(p, 100)})
 	}

@@ -34,3 +34,6 @@ const (
 
 // maxLeases bounds the tasks that one call of a slave may name.
 const maxLeases = 1024
+
+// maxRoles bounds the roles that a claim may name.
+const maxRoles = 8

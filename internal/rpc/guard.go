@@ -5,19 +5,19 @@ import (
 	"crypto/subtle"
 	"errors"
 	"fmt"
-	"log/slog"
-	"net"
 	"runtime/debug"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/stats"
 	"google.golang.org/grpc/status"
+
+	"wdpost/internal/attr"
 )
 
 // Metrics counts what the server refuses.
@@ -61,7 +61,10 @@ func (s *Server) admit(ctx context.Context, method string) error {
 	case contract != Contract:
 		err = status.Errorf(codes.FailedPrecondition, "the slave speaks contract %q, this master %q: install the same version on both", contract, Contract)
 	default:
-		return nil
+		if err = s.conns.admit(callerOf(ctx)); err == nil {
+			return nil
+		}
+		return s.refuse(ctx, method, err)
 	}
 	if !s.throttle.take(ctx, refusedCost-1) {
 		err = spent
@@ -73,7 +76,7 @@ func (s *Server) admit(ctx context.Context, method string) error {
 func (s *Server) refuse(ctx context.Context, method string, err error) error {
 	s.cfg.Metrics.refused.WithLabelValues(method, status.Code(err).String()).Inc()
 	if more, ok := s.refusals.allow(time.Now()); ok {
-		s.cfg.Log.Warn("call refused", "call", method, "address", callerOf(ctx), "err", status.Convert(err).Message(), "unlogged_before", more)
+		s.cfg.Log.Warn("call refused", attr.Call(method), attr.Address(callerOf(ctx)), attr.Err(errors.New(status.Convert(err).Message())), attr.Unlogged(more))
 	}
 	return err
 }
@@ -149,53 +152,34 @@ func (s *Server) ended(ctx context.Context, method string, err error) {
 // recovered turns a panic into the call's error.
 func (s *Server) recovered(method string, err *error) {
 	if p := recover(); p != nil {
-		s.cfg.Log.Error("panic in a call of a slave", "call", method, "panic", p, "stack", string(debug.Stack()))
+		s.cfg.Log.Error("panic in a call of a slave", attr.Call(method), attr.Panic(p), attr.Stack(debug.Stack()))
 		*err = status.Error(codes.Internal, fmt.Sprintf("panic in the master: %v", p))
 	}
 }
 
-// limited is a listener that keeps at most max connections open and closes
-// further ones at once, so that a refused slave tries another master.
-type limited struct {
-	net.Listener
-	max     int64
-	open    atomic.Int64
-	log     *slog.Logger
-	metrics *Metrics
+// tooLarge counts and logs messages over the limit, which are refused before a
+// call has begun and so pass by the interceptors.
+type tooLarge struct{ s *Server }
+
+type methodKey struct{}
+
+// TagRPC implements stats.Handler.
+func (tooLarge) TagRPC(ctx context.Context, info *stats.RPCTagInfo) context.Context {
+	return context.WithValue(ctx, methodKey{}, info.FullMethodName)
 }
 
-func limitListener(lis net.Listener, max int, log *slog.Logger, m *Metrics) net.Listener {
-	return &limited{Listener: lis, max: int64(max), log: log, metrics: m}
-}
-
-// Accept implements net.Listener.
-func (l *limited) Accept() (net.Conn, error) {
-	for {
-		conn, err := l.Listener.Accept()
-		if err != nil {
-			return nil, err
-		}
-		if n := l.open.Add(1); n <= l.max {
-			l.metrics.connections.Inc()
-			return &limitedConn{Conn: conn, release: sync.OnceFunc(func() {
-				l.open.Add(-1)
-				l.metrics.connections.Dec()
-			})}, nil
-		}
-		l.open.Add(-1)
-		l.log.Warn("connection refused: raise [server] max_connections", "address", conn.RemoteAddr().String(), "max_connections", l.max)
-		_ = conn.Close() // nothing was said on it
+// HandleRPC implements stats.Handler.
+func (t tooLarge) HandleRPC(ctx context.Context, s stats.RPCStats) {
+	end, ok := s.(*stats.End)
+	if !ok || status.Code(end.Error) != codes.ResourceExhausted || !strings.Contains(end.Error.Error(), "larger than max") {
+		return
 	}
+	method, _ := ctx.Value(methodKey{}).(string)
+	_ = t.s.refuse(ctx, method, end.Error)
 }
 
-// limitedConn gives its place back when it is closed.
-type limitedConn struct {
-	net.Conn
-	release func()
-}
+// TagConn implements stats.Handler.
+func (tooLarge) TagConn(ctx context.Context, _ *stats.ConnTagInfo) context.Context { return ctx }
 
-// Close implements net.Conn.
-func (c *limitedConn) Close() error {
-	c.release()
-	return c.Conn.Close()
-}
+// HandleConn implements stats.Handler.
+func (tooLarge) HandleConn(context.Context, stats.ConnStats) {}

@@ -29,6 +29,7 @@ type fakeQueue struct {
 	err      error // of all other calls
 	pulse    task.Pulse
 	beats    []queue.Beat
+	seen     []queue.Slave
 	answers  map[task.Lease]task.Answer
 	failures map[task.Lease]task.Verdict
 	back     chan task.Lease
@@ -42,6 +43,13 @@ func newFakeQueue() *fakeQueue {
 			return task.Assignment{}, task.ErrNoTask
 		},
 	}
+}
+
+func (q *fakeQueue) Seen(_ context.Context, s queue.Slave) error {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.seen = append(q.seen, s)
+	return nil
 }
 
 func (q *fakeQueue) Claim(ctx context.Context, s queue.Slave, want task.Want) (task.Assignment, error) {

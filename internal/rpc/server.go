@@ -10,7 +10,9 @@ import (
 	"io"
 	"log/slog"
 	"net"
+	"strings"
 	"time"
+	"unicode"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
@@ -18,6 +20,7 @@ import (
 	"google.golang.org/grpc/keepalive"
 	"google.golang.org/grpc/status"
 
+	"wdpost/internal/attr"
 	"wdpost/internal/queue"
 	pb "wdpost/internal/rpc/wdpostv1"
 	"wdpost/internal/task"
@@ -25,6 +28,8 @@ import (
 
 // Queue is what the server puts before the network.
 type Queue interface {
+	// Seen records that the slave is there and how it is.
+	Seen(ctx context.Context, slave queue.Slave) error
 	// Claim waits for a task until ctx ends; task.ErrNoTask says that none came.
 	Claim(ctx context.Context, slave queue.Slave, want task.Want) (task.Assignment, error)
 	// HandBack returns a claimed task that did not reach its slave, if no other
@@ -64,6 +69,7 @@ type Server struct {
 	stopping context.Context
 	stop     context.CancelFunc
 	throttle throttle
+	conns    conns
 	refusals oncePerSecond
 	failures oncePerSecond
 }
@@ -75,7 +81,7 @@ func NewServer(cfg ServerConfig) *Server {
 	if cfg.Metrics == nil {
 		cfg.Metrics = NewMetrics(nil)
 	}
-	s := &Server{cfg: cfg}
+	s := &Server{cfg: cfg, conns: conns{max: cfg.MaxConnections, log: cfg.Log, metrics: cfg.Metrics}}
 	s.stopping, s.stop = context.WithCancel(context.Background())
 	options := []grpc.ServerOption{
 		grpc.MaxRecvMsgSize(maxRequest),
@@ -87,6 +93,7 @@ func NewServer(cfg ServerConfig) *Server {
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: 4 * time.Second, PermitWithoutStream: true}),
 		grpc.UnaryInterceptor(s.guardUnary),
 		grpc.StreamInterceptor(s.guardStream),
+		grpc.StatsHandler(tooLarge{s}),
 	}
 	if cfg.TLS != nil {
 		options = append(options, grpc.Creds(credentials.NewTLS(cfg.TLS)))
@@ -100,7 +107,7 @@ func NewServer(cfg ServerConfig) *Server {
 // five seconds. It returns nil after an orderly end and closes lis.
 func (s *Server) Serve(ctx context.Context, lis net.Listener) error {
 	failed := make(chan error, 1)
-	go func() { failed <- s.grpc.Serve(limitListener(lis, s.cfg.MaxConnections, s.cfg.Log, s.cfg.Metrics)) }()
+	go func() { failed <- s.grpc.Serve(listener{lis, &s.conns}) }()
 	select {
 	case err := <-failed:
 		s.stop()
@@ -121,7 +128,9 @@ func (s *Server) Hello(ctx context.Context, r *pb.HelloRequest) (*pb.HelloReply,
 	if err != nil {
 		return nil, err
 	}
-	s.cfg.Log.Info("slave connected", "slave", slave.Name, "version", slave.Version, "address", slave.Address, "concurrent", slave.Concurrent)
+	if err := s.cfg.Queue.Seen(ctx, slave); err != nil && !errors.Is(err, queue.ErrUnavailable) {
+		return nil, s.status("hello", slave.Name, err)
+	}
 	return &pb.HelloReply{
 		Version:            s.cfg.Version,
 		HeartbeatTimeoutMs: uint64(s.cfg.Queue.HeartbeatTimeout().Milliseconds()),
@@ -135,7 +144,10 @@ func (s *Server) Claim(ctx context.Context, r *pb.ClaimRequest) (*pb.ClaimReply,
 	if err != nil {
 		return nil, err
 	}
-	want := task.Want{SectorSizes: r.GetSectorSizes()}
+	if len(r.GetSectorSizes()) > task.MaxSectorSizes || len(r.GetUnseen()) > task.MaxUnseen || len(r.GetRoles()) > maxRoles {
+		return nil, malformed("a claim names at most %d sector sizes, %d stores and %d roles", task.MaxSectorSizes, task.MaxUnseen, maxRoles)
+	}
+	want := task.Want{SectorSizes: r.GetSectorSizes(), Unseen: task.BoundedStores(r.GetUnseen()), Roles: rolesOf(r.GetRoles())}
 	if want.Holding, err = holdingOf(r.GetHolding()); err != nil {
 		return nil, err
 	}
@@ -174,7 +186,7 @@ func (s *Server) handBack(slave string, l task.Lease) {
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 	defer cancel()
 	if err := s.cfg.Queue.HandBack(ctx, slave, l, errors.New("the slave left before it had the task")); err != nil {
-		s.cfg.Log.Warn("task not handed back; it is rescued after the heartbeat time-out", "task", l.ID, "err", err)
+		s.cfg.Log.Warn("task not handed back; it is rescued after the heartbeat time-out", attr.Task(l.ID), attr.Slave(slave), attr.Err(err))
 	}
 }
 
@@ -294,12 +306,12 @@ func (s *Server) status(call, slave string, err error) error {
 	}
 	if code == codes.Aborted {
 		if more, ok := s.refusals.allow(time.Now()); ok {
-			s.cfg.Log.Warn("call of a slave refused", "call", call, "slave", slave, "err", err, "unlogged_before", more)
+			s.cfg.Log.Warn("call of a slave refused", attr.Call(call), attr.Slave(slave), attr.Err(err), attr.Unlogged(more))
 		}
 	}
 	if code == codes.Internal || code == codes.Unavailable && !queue.IsNotOpen(err) {
 		if more, ok := s.failures.allow(time.Now()); ok {
-			s.cfg.Log.Warn("call of a slave failed", "call", call, "slave", slave, "err", err, "unlogged_before", more)
+			s.cfg.Log.Warn("call of a slave failed", attr.Call(call), attr.Slave(slave), attr.Err(err), attr.Unlogged(more))
 		}
 	}
 	return status.Error(code, err.Error())
@@ -308,12 +320,56 @@ func (s *Server) status(call, slave string, err error) error {
 // slaveOf reads who calls.
 func slaveOf(ctx context.Context, s *pb.Slave) (queue.Slave, error) {
 	name := s.GetName()
-	if name == "" || len(name) > 100 || len(s.GetVersion()) > 100 {
-		return queue.Slave{}, malformed("the slave's name must have 1 to 100 bytes, its version at most 100")
+	if name == "" || len(name) > 100 || len(s.GetVersion()) > 100 || len(s.GetId()) > 32 {
+		return queue.Slave{}, malformed("the slave's name must have 1 to 100 bytes, its version at most 100, its id at most 32")
+	}
+	if hasControls(name) || hasControls(s.GetVersion()) || hasControls(s.GetId()) {
+		return queue.Slave{}, malformed("the slave's name, version and id must not have control characters")
 	}
 	return queue.Slave{
-		Name: name, Version: s.GetVersion(), Concurrent: int(min(s.GetConcurrent(), 1<<20)), Address: callerOf(ctx),
+		Name: name, ID: s.GetId(), Version: s.GetVersion(), Concurrent: int(min(s.GetConcurrent(), 1<<20)), Address: callerOf(ctx),
+		Report: reportOf(s.GetReport()),
 	}, nil
+}
+
+// hasControls reports whether s has characters that would change how a line of
+// text looks.
+func hasControls(s string) bool {
+	return strings.ContainsFunc(s, unicode.IsControl)
+}
+
+// reportOf reads what a slave tells of itself; nil if it does not.
+func reportOf(r *pb.Report) *task.Report {
+	if r == nil {
+		return nil
+	}
+	out := task.Report{
+		State: task.SlaveState(r.GetState()), Why: r.GetWhy(), SectorSizes: r.GetSectorSizes(), Roles: rolesOf(r.GetRoles()),
+		Cores: int(min(r.GetCores(), 1<<20)), Memory: r.GetMemory(), Unseen: r.GetUnseen(), LastError: r.GetLastError(),
+	}.Bounded()
+	return &out
+}
+
+// toReport is the inverse of reportOf.
+func toReport(r task.Report) *pb.Report {
+	r = r.Bounded()
+	out := &pb.Report{
+		State: string(r.State), Why: r.Why, SectorSizes: r.SectorSizes, Cores: uint32(max(r.Cores, 0)), Memory: r.Memory,
+		Unseen: r.Unseen, LastError: r.LastError,
+	}
+	for _, role := range r.Roles {
+		out.Roles = append(out.Roles, string(role))
+	}
+	return out
+}
+
+// rolesOf reads the roles that a slave names.
+func rolesOf(names []string) []task.Role {
+	var out []task.Role
+	for _, n := range names {
+		out = append(out, task.Role(clip(n, 16)))
+	}
+	return out
 }
 
 // leaseOf reads a lease.

@@ -85,6 +85,13 @@ func TestMalformedRequests(t *testing.T) {
 	wantCode(t, err, codes.InvalidArgument)
 	_, err = api.Claim(ctx, &pb.ClaimRequest{Slave: slave, Holding: &pb.Holding{Leases: make([]*pb.Lease, 2000)}})
 	wantCode(t, err, codes.InvalidArgument)
+	for _, hostile := range []*pb.ClaimRequest{
+		{Slave: slave, SectorSizes: make([]uint64, 40_000)}, {Slave: slave, Unseen: make([]string, 1000)}, {Slave: slave, Roles: make([]string, 1000)},
+		{Slave: &pb.Slave{Name: "s\x1b[2J"}}, {Slave: &pb.Slave{Name: "s", Id: string(make([]byte, 100))}},
+	} {
+		_, err = api.Claim(ctx, hostile)
+		wantCode(t, err, codes.InvalidArgument)
+	}
 	_, err = api.Heartbeat(ctx, &pb.HeartbeatRequest{Slave: slave, Beats: make([]*pb.Beat, 2000)})
 	wantCode(t, err, codes.InvalidArgument)
 	_, err = api.Heartbeat(ctx, &pb.HeartbeatRequest{Slave: slave, Beats: []*pb.Beat{{}}})
@@ -125,7 +132,10 @@ func TestMalformedRequests(t *testing.T) {
 	if !strings.Contains(log.String(), "the slave's name must have") {
 		t.Errorf("log: %s", log)
 	}
-	for call, want := range map[string]float64{"Hello": 1, "Claim": 3, "Heartbeat": 2, "Fail": 2, "Finish": 3} {
+	if got := refused(t, registry, "/wdpost.v1.Master/Fail", "ResourceExhausted"); got != 1 {
+		t.Errorf("a message over the limit was counted %v times", got)
+	}
+	for call, want := range map[string]float64{"Hello": 1, "Claim": 8, "Heartbeat": 2, "Fail": 2, "Finish": 3} {
 		if got := refused(t, registry, "/wdpost.v1.Master/"+call, "InvalidArgument"); got != want {
 			t.Errorf("%s: %v refusals counted, want %v", call, got, want)
 		}
@@ -265,7 +275,7 @@ func TestMutualTLS(t *testing.T) {
 	a := newAuthority(t)
 	a.issue("master", &x509.Certificate{IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}, DNSNames: []string{"master.example"}, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}})
 	a.issue("slave", &x509.Certificate{ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}})
-	serverTLS, err := rpc.ServerTLS(a.path("master.pem"), a.path("master.key"), a.path("ca.pem"))
+	serverTLS, err := rpc.ServerTLS(a.path("master.pem"), a.path("master.key"), a.path("ca.pem"), slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -301,7 +311,7 @@ func TestMutualTLS(t *testing.T) {
 			t.Errorf("%s: connected", what)
 		}
 	}
-	if _, err := rpc.ServerTLS(a.path("none.pem"), a.path("master.key"), ""); err == nil {
+	if _, err := rpc.ServerTLS(a.path("none.pem"), a.path("master.key"), "", slog.New(slog.DiscardHandler)); err == nil {
 		t.Error("a missing certificate was accepted")
 	}
 	if _, err := rpc.ClientTLS(a.path("slave.key"), "", "", ""); err == nil {

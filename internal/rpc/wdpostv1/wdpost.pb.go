@@ -90,9 +90,11 @@ func (Verdict) EnumDescriptor() ([]byte, []int) {
 // Slave introduces a slave process.
 type Slave struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
-	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`              // unique to the process, at most 100 bytes
+	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`              // of the slave, the same over restarts, at most 100 bytes
 	Version       string                 `protobuf:"bytes,2,opt,name=version,proto3" json:"version,omitempty"`        // of the program, for people
 	Concurrent    uint32                 `protobuf:"varint,3,opt,name=concurrent,proto3" json:"concurrent,omitempty"` // tasks it works on at once
+	Id            string                 `protobuf:"bytes,4,opt,name=id,proto3" json:"id,omitempty"`                  // of the process, made at random when it starts, at most 32 bytes
+	Report        *Report                `protobuf:"bytes,5,opt,name=report,proto3" json:"report,omitempty"`          // how it is; without it what it told last stands
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -148,6 +150,121 @@ func (x *Slave) GetConcurrent() uint32 {
 	return 0
 }
 
+func (x *Slave) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *Slave) GetReport() *Report {
+	if x != nil {
+		return x.Report
+	}
+	return nil
+}
+
+// Report is what a slave process tells of itself.
+type Report struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	State         string                 `protobuf:"bytes,1,opt,name=state,proto3" json:"state,omitempty"`                                        // "ready", "waiting" or "leaving"
+	Why           string                 `protobuf:"bytes,2,opt,name=why,proto3" json:"why,omitempty"`                                            // of a state other than ready, for people
+	SectorSizes   []uint64               `protobuf:"varint,3,rep,packed,name=sector_sizes,json=sectorSizes,proto3" json:"sector_sizes,omitempty"` // what it can prove, in bytes; none means all
+	Roles         []string               `protobuf:"bytes,4,rep,name=roles,proto3" json:"roles,omitempty"`                                        // "read", "prove"; none means all
+	Cores         uint32                 `protobuf:"varint,5,opt,name=cores,proto3" json:"cores,omitempty"`                                       // that proofs may use
+	Memory        uint64                 `protobuf:"varint,6,opt,name=memory,proto3" json:"memory,omitempty"`                                     // bytes that proofs may use
+	Unseen        []string               `protobuf:"bytes,7,rep,name=unseen,proto3" json:"unseen,omitempty"`                                      // stores that it cannot read
+	LastError     string                 `protobuf:"bytes,8,opt,name=last_error,json=lastError,proto3" json:"last_error,omitempty"`               // of the last attempt that failed there
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Report) Reset() {
+	*x = Report{}
+	mi := &file_wdpostv1_wdpost_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Report) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Report) ProtoMessage() {}
+
+func (x *Report) ProtoReflect() protoreflect.Message {
+	mi := &file_wdpostv1_wdpost_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Report.ProtoReflect.Descriptor instead.
+func (*Report) Descriptor() ([]byte, []int) {
+	return file_wdpostv1_wdpost_proto_rawDescGZIP(), []int{1}
+}
+
+func (x *Report) GetState() string {
+	if x != nil {
+		return x.State
+	}
+	return ""
+}
+
+func (x *Report) GetWhy() string {
+	if x != nil {
+		return x.Why
+	}
+	return ""
+}
+
+func (x *Report) GetSectorSizes() []uint64 {
+	if x != nil {
+		return x.SectorSizes
+	}
+	return nil
+}
+
+func (x *Report) GetRoles() []string {
+	if x != nil {
+		return x.Roles
+	}
+	return nil
+}
+
+func (x *Report) GetCores() uint32 {
+	if x != nil {
+		return x.Cores
+	}
+	return 0
+}
+
+func (x *Report) GetMemory() uint64 {
+	if x != nil {
+		return x.Memory
+	}
+	return 0
+}
+
+func (x *Report) GetUnseen() []string {
+	if x != nil {
+		return x.Unseen
+	}
+	return nil
+}
+
+func (x *Report) GetLastError() string {
+	if x != nil {
+		return x.LastError
+	}
+	return ""
+}
+
 // Lease names one attempt at one task.
 type Lease struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -159,7 +276,7 @@ type Lease struct {
 
 func (x *Lease) Reset() {
 	*x = Lease{}
-	mi := &file_wdpostv1_wdpost_proto_msgTypes[1]
+	mi := &file_wdpostv1_wdpost_proto_msgTypes[2]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -171,7 +288,7 @@ func (x *Lease) String() string {
 func (*Lease) ProtoMessage() {}
 
 func (x *Lease) ProtoReflect() protoreflect.Message {
-	mi := &file_wdpostv1_wdpost_proto_msgTypes[1]
+	mi := &file_wdpostv1_wdpost_proto_msgTypes[2]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -184,7 +301,7 @@ func (x *Lease) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Lease.ProtoReflect.Descriptor instead.
 func (*Lease) Descriptor() ([]byte, []int) {
-	return file_wdpostv1_wdpost_proto_rawDescGZIP(), []int{1}
+	return file_wdpostv1_wdpost_proto_rawDescGZIP(), []int{2}
 }
 
 func (x *Lease) GetTaskId() string {
@@ -210,7 +327,7 @@ type HelloRequest struct {
 
 func (x *HelloRequest) Reset() {
 	*x = HelloRequest{}
-	mi := &file_wdpostv1_wdpost_proto_msgTypes[2]
+	mi := &file_wdpostv1_wdpost_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -222,7 +339,7 @@ func (x *HelloRequest) String() string {
 func (*HelloRequest) ProtoMessage() {}
 
 func (x *HelloRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_wdpostv1_wdpost_proto_msgTypes[2]
+	mi := &file_wdpostv1_wdpost_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -235,7 +352,7 @@ func (x *HelloRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HelloRequest.ProtoReflect.Descriptor instead.
 func (*HelloRequest) Descriptor() ([]byte, []int) {
-	return file_wdpostv1_wdpost_proto_rawDescGZIP(), []int{2}
+	return file_wdpostv1_wdpost_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *HelloRequest) GetSlave() *Slave {
@@ -256,7 +373,7 @@ type HelloReply struct {
 
 func (x *HelloReply) Reset() {
 	*x = HelloReply{}
-	mi := &file_wdpostv1_wdpost_proto_msgTypes[3]
+	mi := &file_wdpostv1_wdpost_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -268,7 +385,7 @@ func (x *HelloReply) String() string {
 func (*HelloReply) ProtoMessage() {}
 
 func (x *HelloReply) ProtoReflect() protoreflect.Message {
-	mi := &file_wdpostv1_wdpost_proto_msgTypes[3]
+	mi := &file_wdpostv1_wdpost_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -281,7 +398,7 @@ func (x *HelloReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HelloReply.ProtoReflect.Descriptor instead.
 func (*HelloReply) Descriptor() ([]byte, []int) {
-	return file_wdpostv1_wdpost_proto_rawDescGZIP(), []int{3}
+	return file_wdpostv1_wdpost_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *HelloReply) GetVersion() string {
@@ -311,13 +428,15 @@ type ClaimRequest struct {
 	SectorSizes   []uint64               `protobuf:"varint,2,rep,packed,name=sector_sizes,json=sectorSizes,proto3" json:"sector_sizes,omitempty"` // what the slave can prove, in bytes; none means all
 	WaitMs        uint64                 `protobuf:"varint,3,opt,name=wait_ms,json=waitMs,proto3" json:"wait_ms,omitempty"`                       // how long to wait for a task
 	Holding       *Holding               `protobuf:"bytes,4,opt,name=holding,proto3" json:"holding,omitempty"`                                    // without it a lost reply costs the heartbeat time-out
+	Unseen        []string               `protobuf:"bytes,5,rep,name=unseen,proto3" json:"unseen,omitempty"`                                      // stores that the slave cannot read: such tasks go to others first
+	Roles         []string               `protobuf:"bytes,6,rep,name=roles,proto3" json:"roles,omitempty"`                                        // "read", "prove"; none means all
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *ClaimRequest) Reset() {
 	*x = ClaimRequest{}
-	mi := &file_wdpostv1_wdpost_proto_msgTypes[4]
+	mi := &file_wdpostv1_wdpost_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -329,7 +448,7 @@ func (x *ClaimRequest) String() string {
 func (*ClaimRequest) ProtoMessage() {}
 
 func (x *ClaimRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_wdpostv1_wdpost_proto_msgTypes[4]
+	mi := &file_wdpostv1_wdpost_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -342,7 +461,7 @@ func (x *ClaimRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ClaimRequest.ProtoReflect.Descriptor instead.
 func (*ClaimRequest) Descriptor() ([]byte, []int) {
-	return file_wdpostv1_wdpost_proto_rawDescGZIP(), []int{4}
+	return file_wdpostv1_wdpost_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *ClaimRequest) GetSlave() *Slave {
@@ -373,6 +492,20 @@ func (x *ClaimRequest) GetHolding() *Holding {
 	return nil
 }
 
+func (x *ClaimRequest) GetUnseen() []string {
+	if x != nil {
+		return x.Unseen
+	}
+	return nil
+}
+
+func (x *ClaimRequest) GetRoles() []string {
+	if x != nil {
+		return x.Roles
+	}
+	return nil
+}
+
 // Holding is what a slave knows of its leases. A lease that it was given in a
 // reply that it never received is given to it again.
 type Holding struct {
@@ -385,7 +518,7 @@ type Holding struct {
 
 func (x *Holding) Reset() {
 	*x = Holding{}
-	mi := &file_wdpostv1_wdpost_proto_msgTypes[5]
+	mi := &file_wdpostv1_wdpost_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -397,7 +530,7 @@ func (x *Holding) String() string {
 func (*Holding) ProtoMessage() {}
 
 func (x *Holding) ProtoReflect() protoreflect.Message {
-	mi := &file_wdpostv1_wdpost_proto_msgTypes[5]
+	mi := &file_wdpostv1_wdpost_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -410,7 +543,7 @@ func (x *Holding) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Holding.ProtoReflect.Descriptor instead.
 func (*Holding) Descriptor() ([]byte, []int) {
-	return file_wdpostv1_wdpost_proto_rawDescGZIP(), []int{5}
+	return file_wdpostv1_wdpost_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *Holding) GetLeases() []*Lease {
@@ -439,7 +572,7 @@ type ClaimReply struct {
 
 func (x *ClaimReply) Reset() {
 	*x = ClaimReply{}
-	mi := &file_wdpostv1_wdpost_proto_msgTypes[6]
+	mi := &file_wdpostv1_wdpost_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -451,7 +584,7 @@ func (x *ClaimReply) String() string {
 func (*ClaimReply) ProtoMessage() {}
 
 func (x *ClaimReply) ProtoReflect() protoreflect.Message {
-	mi := &file_wdpostv1_wdpost_proto_msgTypes[6]
+	mi := &file_wdpostv1_wdpost_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -464,7 +597,7 @@ func (x *ClaimReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ClaimReply.ProtoReflect.Descriptor instead.
 func (*ClaimReply) Descriptor() ([]byte, []int) {
-	return file_wdpostv1_wdpost_proto_rawDescGZIP(), []int{6}
+	return file_wdpostv1_wdpost_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *ClaimReply) GetLease() *Lease {
@@ -505,7 +638,7 @@ type HeartbeatRequest struct {
 
 func (x *HeartbeatRequest) Reset() {
 	*x = HeartbeatRequest{}
-	mi := &file_wdpostv1_wdpost_proto_msgTypes[7]
+	mi := &file_wdpostv1_wdpost_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -517,7 +650,7 @@ func (x *HeartbeatRequest) String() string {
 func (*HeartbeatRequest) ProtoMessage() {}
 
 func (x *HeartbeatRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_wdpostv1_wdpost_proto_msgTypes[7]
+	mi := &file_wdpostv1_wdpost_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -530,7 +663,7 @@ func (x *HeartbeatRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HeartbeatRequest.ProtoReflect.Descriptor instead.
 func (*HeartbeatRequest) Descriptor() ([]byte, []int) {
-	return file_wdpostv1_wdpost_proto_rawDescGZIP(), []int{7}
+	return file_wdpostv1_wdpost_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *HeartbeatRequest) GetSlave() *Slave {
@@ -557,7 +690,7 @@ type Beat struct {
 
 func (x *Beat) Reset() {
 	*x = Beat{}
-	mi := &file_wdpostv1_wdpost_proto_msgTypes[8]
+	mi := &file_wdpostv1_wdpost_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -569,7 +702,7 @@ func (x *Beat) String() string {
 func (*Beat) ProtoMessage() {}
 
 func (x *Beat) ProtoReflect() protoreflect.Message {
-	mi := &file_wdpostv1_wdpost_proto_msgTypes[8]
+	mi := &file_wdpostv1_wdpost_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -582,7 +715,7 @@ func (x *Beat) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Beat.ProtoReflect.Descriptor instead.
 func (*Beat) Descriptor() ([]byte, []int) {
-	return file_wdpostv1_wdpost_proto_rawDescGZIP(), []int{8}
+	return file_wdpostv1_wdpost_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *Beat) GetLease() *Lease {
@@ -609,7 +742,7 @@ type HeartbeatReply struct {
 
 func (x *HeartbeatReply) Reset() {
 	*x = HeartbeatReply{}
-	mi := &file_wdpostv1_wdpost_proto_msgTypes[9]
+	mi := &file_wdpostv1_wdpost_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -621,7 +754,7 @@ func (x *HeartbeatReply) String() string {
 func (*HeartbeatReply) ProtoMessage() {}
 
 func (x *HeartbeatReply) ProtoReflect() protoreflect.Message {
-	mi := &file_wdpostv1_wdpost_proto_msgTypes[9]
+	mi := &file_wdpostv1_wdpost_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -634,7 +767,7 @@ func (x *HeartbeatReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HeartbeatReply.ProtoReflect.Descriptor instead.
 func (*HeartbeatReply) Descriptor() ([]byte, []int) {
-	return file_wdpostv1_wdpost_proto_rawDescGZIP(), []int{9}
+	return file_wdpostv1_wdpost_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *HeartbeatReply) GetLost() []*Lease {
@@ -661,7 +794,7 @@ type Window struct {
 
 func (x *Window) Reset() {
 	*x = Window{}
-	mi := &file_wdpostv1_wdpost_proto_msgTypes[10]
+	mi := &file_wdpostv1_wdpost_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -673,7 +806,7 @@ func (x *Window) String() string {
 func (*Window) ProtoMessage() {}
 
 func (x *Window) ProtoReflect() protoreflect.Message {
-	mi := &file_wdpostv1_wdpost_proto_msgTypes[10]
+	mi := &file_wdpostv1_wdpost_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -686,7 +819,7 @@ func (x *Window) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Window.ProtoReflect.Descriptor instead.
 func (*Window) Descriptor() ([]byte, []int) {
-	return file_wdpostv1_wdpost_proto_rawDescGZIP(), []int{10}
+	return file_wdpostv1_wdpost_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *Window) GetLease() *Lease {
@@ -714,7 +847,7 @@ type FinishRequest struct {
 
 func (x *FinishRequest) Reset() {
 	*x = FinishRequest{}
-	mi := &file_wdpostv1_wdpost_proto_msgTypes[11]
+	mi := &file_wdpostv1_wdpost_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -726,7 +859,7 @@ func (x *FinishRequest) String() string {
 func (*FinishRequest) ProtoMessage() {}
 
 func (x *FinishRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_wdpostv1_wdpost_proto_msgTypes[11]
+	mi := &file_wdpostv1_wdpost_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -739,7 +872,7 @@ func (x *FinishRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FinishRequest.ProtoReflect.Descriptor instead.
 func (*FinishRequest) Descriptor() ([]byte, []int) {
-	return file_wdpostv1_wdpost_proto_rawDescGZIP(), []int{11}
+	return file_wdpostv1_wdpost_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *FinishRequest) GetSlave() *Slave {
@@ -771,7 +904,7 @@ type FinishReply struct {
 
 func (x *FinishReply) Reset() {
 	*x = FinishReply{}
-	mi := &file_wdpostv1_wdpost_proto_msgTypes[12]
+	mi := &file_wdpostv1_wdpost_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -783,7 +916,7 @@ func (x *FinishReply) String() string {
 func (*FinishReply) ProtoMessage() {}
 
 func (x *FinishReply) ProtoReflect() protoreflect.Message {
-	mi := &file_wdpostv1_wdpost_proto_msgTypes[12]
+	mi := &file_wdpostv1_wdpost_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -796,7 +929,7 @@ func (x *FinishReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FinishReply.ProtoReflect.Descriptor instead.
 func (*FinishReply) Descriptor() ([]byte, []int) {
-	return file_wdpostv1_wdpost_proto_rawDescGZIP(), []int{12}
+	return file_wdpostv1_wdpost_proto_rawDescGZIP(), []int{13}
 }
 
 type FailRequest struct {
@@ -812,7 +945,7 @@ type FailRequest struct {
 
 func (x *FailRequest) Reset() {
 	*x = FailRequest{}
-	mi := &file_wdpostv1_wdpost_proto_msgTypes[13]
+	mi := &file_wdpostv1_wdpost_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -824,7 +957,7 @@ func (x *FailRequest) String() string {
 func (*FailRequest) ProtoMessage() {}
 
 func (x *FailRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_wdpostv1_wdpost_proto_msgTypes[13]
+	mi := &file_wdpostv1_wdpost_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -837,7 +970,7 @@ func (x *FailRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FailRequest.ProtoReflect.Descriptor instead.
 func (*FailRequest) Descriptor() ([]byte, []int) {
-	return file_wdpostv1_wdpost_proto_rawDescGZIP(), []int{13}
+	return file_wdpostv1_wdpost_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *FailRequest) GetSlave() *Slave {
@@ -883,7 +1016,7 @@ type FailReply struct {
 
 func (x *FailReply) Reset() {
 	*x = FailReply{}
-	mi := &file_wdpostv1_wdpost_proto_msgTypes[14]
+	mi := &file_wdpostv1_wdpost_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -895,7 +1028,7 @@ func (x *FailReply) String() string {
 func (*FailReply) ProtoMessage() {}
 
 func (x *FailReply) ProtoReflect() protoreflect.Message {
-	mi := &file_wdpostv1_wdpost_proto_msgTypes[14]
+	mi := &file_wdpostv1_wdpost_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -908,20 +1041,32 @@ func (x *FailReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FailReply.ProtoReflect.Descriptor instead.
 func (*FailReply) Descriptor() ([]byte, []int) {
-	return file_wdpostv1_wdpost_proto_rawDescGZIP(), []int{14}
+	return file_wdpostv1_wdpost_proto_rawDescGZIP(), []int{15}
 }
 
 var File_wdpostv1_wdpost_proto protoreflect.FileDescriptor
 
 const file_wdpostv1_wdpost_proto_rawDesc = "" +
 	"\n" +
-	"\x15wdpostv1/wdpost.proto\x12\twdpost.v1\"U\n" +
+	"\x15wdpostv1/wdpost.proto\x12\twdpost.v1\"\x90\x01\n" +
 	"\x05Slave\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x18\n" +
 	"\aversion\x18\x02 \x01(\tR\aversion\x12\x1e\n" +
 	"\n" +
 	"concurrent\x18\x03 \x01(\rR\n" +
-	"concurrent\":\n" +
+	"concurrent\x12\x0e\n" +
+	"\x02id\x18\x04 \x01(\tR\x02id\x12)\n" +
+	"\x06report\x18\x05 \x01(\v2\x11.wdpost.v1.ReportR\x06report\"\xce\x01\n" +
+	"\x06Report\x12\x14\n" +
+	"\x05state\x18\x01 \x01(\tR\x05state\x12\x10\n" +
+	"\x03why\x18\x02 \x01(\tR\x03why\x12!\n" +
+	"\fsector_sizes\x18\x03 \x03(\x04R\vsectorSizes\x12\x14\n" +
+	"\x05roles\x18\x04 \x03(\tR\x05roles\x12\x14\n" +
+	"\x05cores\x18\x05 \x01(\rR\x05cores\x12\x16\n" +
+	"\x06memory\x18\x06 \x01(\x04R\x06memory\x12\x16\n" +
+	"\x06unseen\x18\a \x03(\tR\x06unseen\x12\x1d\n" +
+	"\n" +
+	"last_error\x18\b \x01(\tR\tlastError\":\n" +
 	"\x05Lease\x12\x17\n" +
 	"\atask_id\x18\x01 \x01(\tR\x06taskId\x12\x18\n" +
 	"\aattempt\x18\x02 \x01(\rR\aattempt\"6\n" +
@@ -931,12 +1076,14 @@ const file_wdpostv1_wdpost_proto_rawDesc = "" +
 	"HelloReply\x12\x18\n" +
 	"\aversion\x18\x01 \x01(\tR\aversion\x120\n" +
 	"\x14heartbeat_timeout_ms\x18\x02 \x01(\x04R\x12heartbeatTimeoutMs\x12\x1e\n" +
-	"\vmax_wait_ms\x18\x03 \x01(\x04R\tmaxWaitMs\"\xa0\x01\n" +
+	"\vmax_wait_ms\x18\x03 \x01(\x04R\tmaxWaitMs\"\xce\x01\n" +
 	"\fClaimRequest\x12&\n" +
 	"\x05slave\x18\x01 \x01(\v2\x10.wdpost.v1.SlaveR\x05slave\x12!\n" +
 	"\fsector_sizes\x18\x02 \x03(\x04R\vsectorSizes\x12\x17\n" +
 	"\await_ms\x18\x03 \x01(\x04R\x06waitMs\x12,\n" +
-	"\aholding\x18\x04 \x01(\v2\x12.wdpost.v1.HoldingR\aholding\"K\n" +
+	"\aholding\x18\x04 \x01(\v2\x12.wdpost.v1.HoldingR\aholding\x12\x16\n" +
+	"\x06unseen\x18\x05 \x03(\tR\x06unseen\x12\x14\n" +
+	"\x05roles\x18\x06 \x03(\tR\x05roles\"K\n" +
 	"\aHolding\x12(\n" +
 	"\x06leases\x18\x01 \x03(\v2\x10.wdpost.v1.LeaseR\x06leases\x12\x16\n" +
 	"\x06unsure\x18\x02 \x01(\bR\x06unsure\"\xa5\x01\n" +
@@ -995,57 +1142,59 @@ func file_wdpostv1_wdpost_proto_rawDescGZIP() []byte {
 }
 
 var file_wdpostv1_wdpost_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_wdpostv1_wdpost_proto_msgTypes = make([]protoimpl.MessageInfo, 15)
+var file_wdpostv1_wdpost_proto_msgTypes = make([]protoimpl.MessageInfo, 16)
 var file_wdpostv1_wdpost_proto_goTypes = []any{
 	(Verdict)(0),             // 0: wdpost.v1.Verdict
 	(*Slave)(nil),            // 1: wdpost.v1.Slave
-	(*Lease)(nil),            // 2: wdpost.v1.Lease
-	(*HelloRequest)(nil),     // 3: wdpost.v1.HelloRequest
-	(*HelloReply)(nil),       // 4: wdpost.v1.HelloReply
-	(*ClaimRequest)(nil),     // 5: wdpost.v1.ClaimRequest
-	(*Holding)(nil),          // 6: wdpost.v1.Holding
-	(*ClaimReply)(nil),       // 7: wdpost.v1.ClaimReply
-	(*HeartbeatRequest)(nil), // 8: wdpost.v1.HeartbeatRequest
-	(*Beat)(nil),             // 9: wdpost.v1.Beat
-	(*HeartbeatReply)(nil),   // 10: wdpost.v1.HeartbeatReply
-	(*Window)(nil),           // 11: wdpost.v1.Window
-	(*FinishRequest)(nil),    // 12: wdpost.v1.FinishRequest
-	(*FinishReply)(nil),      // 13: wdpost.v1.FinishReply
-	(*FailRequest)(nil),      // 14: wdpost.v1.FailRequest
-	(*FailReply)(nil),        // 15: wdpost.v1.FailReply
+	(*Report)(nil),           // 2: wdpost.v1.Report
+	(*Lease)(nil),            // 3: wdpost.v1.Lease
+	(*HelloRequest)(nil),     // 4: wdpost.v1.HelloRequest
+	(*HelloReply)(nil),       // 5: wdpost.v1.HelloReply
+	(*ClaimRequest)(nil),     // 6: wdpost.v1.ClaimRequest
+	(*Holding)(nil),          // 7: wdpost.v1.Holding
+	(*ClaimReply)(nil),       // 8: wdpost.v1.ClaimReply
+	(*HeartbeatRequest)(nil), // 9: wdpost.v1.HeartbeatRequest
+	(*Beat)(nil),             // 10: wdpost.v1.Beat
+	(*HeartbeatReply)(nil),   // 11: wdpost.v1.HeartbeatReply
+	(*Window)(nil),           // 12: wdpost.v1.Window
+	(*FinishRequest)(nil),    // 13: wdpost.v1.FinishRequest
+	(*FinishReply)(nil),      // 14: wdpost.v1.FinishReply
+	(*FailRequest)(nil),      // 15: wdpost.v1.FailRequest
+	(*FailReply)(nil),        // 16: wdpost.v1.FailReply
 }
 var file_wdpostv1_wdpost_proto_depIdxs = []int32{
-	1,  // 0: wdpost.v1.HelloRequest.slave:type_name -> wdpost.v1.Slave
-	1,  // 1: wdpost.v1.ClaimRequest.slave:type_name -> wdpost.v1.Slave
-	6,  // 2: wdpost.v1.ClaimRequest.holding:type_name -> wdpost.v1.Holding
-	2,  // 3: wdpost.v1.Holding.leases:type_name -> wdpost.v1.Lease
-	2,  // 4: wdpost.v1.ClaimReply.lease:type_name -> wdpost.v1.Lease
-	1,  // 5: wdpost.v1.HeartbeatRequest.slave:type_name -> wdpost.v1.Slave
-	9,  // 6: wdpost.v1.HeartbeatRequest.beats:type_name -> wdpost.v1.Beat
-	2,  // 7: wdpost.v1.Beat.lease:type_name -> wdpost.v1.Lease
-	2,  // 8: wdpost.v1.HeartbeatReply.lost:type_name -> wdpost.v1.Lease
-	11, // 9: wdpost.v1.HeartbeatReply.windows:type_name -> wdpost.v1.Window
-	2,  // 10: wdpost.v1.Window.lease:type_name -> wdpost.v1.Lease
-	1,  // 11: wdpost.v1.FinishRequest.slave:type_name -> wdpost.v1.Slave
-	2,  // 12: wdpost.v1.FinishRequest.lease:type_name -> wdpost.v1.Lease
-	1,  // 13: wdpost.v1.FailRequest.slave:type_name -> wdpost.v1.Slave
-	2,  // 14: wdpost.v1.FailRequest.lease:type_name -> wdpost.v1.Lease
-	0,  // 15: wdpost.v1.FailRequest.verdict:type_name -> wdpost.v1.Verdict
-	3,  // 16: wdpost.v1.Master.Hello:input_type -> wdpost.v1.HelloRequest
-	5,  // 17: wdpost.v1.Master.Claim:input_type -> wdpost.v1.ClaimRequest
-	8,  // 18: wdpost.v1.Master.Heartbeat:input_type -> wdpost.v1.HeartbeatRequest
-	12, // 19: wdpost.v1.Master.Finish:input_type -> wdpost.v1.FinishRequest
-	14, // 20: wdpost.v1.Master.Fail:input_type -> wdpost.v1.FailRequest
-	4,  // 21: wdpost.v1.Master.Hello:output_type -> wdpost.v1.HelloReply
-	7,  // 22: wdpost.v1.Master.Claim:output_type -> wdpost.v1.ClaimReply
-	10, // 23: wdpost.v1.Master.Heartbeat:output_type -> wdpost.v1.HeartbeatReply
-	13, // 24: wdpost.v1.Master.Finish:output_type -> wdpost.v1.FinishReply
-	15, // 25: wdpost.v1.Master.Fail:output_type -> wdpost.v1.FailReply
-	21, // [21:26] is the sub-list for method output_type
-	16, // [16:21] is the sub-list for method input_type
-	16, // [16:16] is the sub-list for extension type_name
-	16, // [16:16] is the sub-list for extension extendee
-	0,  // [0:16] is the sub-list for field type_name
+	2,  // 0: wdpost.v1.Slave.report:type_name -> wdpost.v1.Report
+	1,  // 1: wdpost.v1.HelloRequest.slave:type_name -> wdpost.v1.Slave
+	1,  // 2: wdpost.v1.ClaimRequest.slave:type_name -> wdpost.v1.Slave
+	7,  // 3: wdpost.v1.ClaimRequest.holding:type_name -> wdpost.v1.Holding
+	3,  // 4: wdpost.v1.Holding.leases:type_name -> wdpost.v1.Lease
+	3,  // 5: wdpost.v1.ClaimReply.lease:type_name -> wdpost.v1.Lease
+	1,  // 6: wdpost.v1.HeartbeatRequest.slave:type_name -> wdpost.v1.Slave
+	10, // 7: wdpost.v1.HeartbeatRequest.beats:type_name -> wdpost.v1.Beat
+	3,  // 8: wdpost.v1.Beat.lease:type_name -> wdpost.v1.Lease
+	3,  // 9: wdpost.v1.HeartbeatReply.lost:type_name -> wdpost.v1.Lease
+	12, // 10: wdpost.v1.HeartbeatReply.windows:type_name -> wdpost.v1.Window
+	3,  // 11: wdpost.v1.Window.lease:type_name -> wdpost.v1.Lease
+	1,  // 12: wdpost.v1.FinishRequest.slave:type_name -> wdpost.v1.Slave
+	3,  // 13: wdpost.v1.FinishRequest.lease:type_name -> wdpost.v1.Lease
+	1,  // 14: wdpost.v1.FailRequest.slave:type_name -> wdpost.v1.Slave
+	3,  // 15: wdpost.v1.FailRequest.lease:type_name -> wdpost.v1.Lease
+	0,  // 16: wdpost.v1.FailRequest.verdict:type_name -> wdpost.v1.Verdict
+	4,  // 17: wdpost.v1.Master.Hello:input_type -> wdpost.v1.HelloRequest
+	6,  // 18: wdpost.v1.Master.Claim:input_type -> wdpost.v1.ClaimRequest
+	9,  // 19: wdpost.v1.Master.Heartbeat:input_type -> wdpost.v1.HeartbeatRequest
+	13, // 20: wdpost.v1.Master.Finish:input_type -> wdpost.v1.FinishRequest
+	15, // 21: wdpost.v1.Master.Fail:input_type -> wdpost.v1.FailRequest
+	5,  // 22: wdpost.v1.Master.Hello:output_type -> wdpost.v1.HelloReply
+	8,  // 23: wdpost.v1.Master.Claim:output_type -> wdpost.v1.ClaimReply
+	11, // 24: wdpost.v1.Master.Heartbeat:output_type -> wdpost.v1.HeartbeatReply
+	14, // 25: wdpost.v1.Master.Finish:output_type -> wdpost.v1.FinishReply
+	16, // 26: wdpost.v1.Master.Fail:output_type -> wdpost.v1.FailReply
+	22, // [22:27] is the sub-list for method output_type
+	17, // [17:22] is the sub-list for method input_type
+	17, // [17:17] is the sub-list for extension type_name
+	17, // [17:17] is the sub-list for extension extendee
+	0,  // [0:17] is the sub-list for field type_name
 }
 
 func init() { file_wdpostv1_wdpost_proto_init() }
@@ -1059,7 +1208,7 @@ func file_wdpostv1_wdpost_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_wdpostv1_wdpost_proto_rawDesc), len(file_wdpostv1_wdpost_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   15,
+			NumMessages:   16,
 			NumExtensions: 0,
 			NumServices:   1,
 		},
