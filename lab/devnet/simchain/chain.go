@@ -14,6 +14,7 @@ import (
 	"github.com/filecoin-project/go-state-types/abi"
 	"github.com/filecoin-project/go-state-types/big"
 	"github.com/filecoin-project/go-state-types/network"
+	"github.com/ipfs/go-cid"
 
 	"wdpost/internal/lotus"
 	"wdpost/lab/devnet/actor"
@@ -38,15 +39,19 @@ type Config struct {
 	Verifier       actor.Verifier
 	Optimistic     bool    // take window proofs on trust, as the main network does
 	SingleBlocks   bool    // never two blocks in a tipset
-	BaseFee        big.Int // attoFIL a gas unit, 100 when zero
+	BaseFee        big.Int // at the start, attoFIL a gas unit; 100 when zero
+	Nodes          int     // full nodes, 1 when zero
+	PoolLimit      int     // messages in a pool before the cheapest are put out; 30,000 when zero
 	// History is how many epochs can be looked back; older tipsets and states
 	// are forgotten. 0 means 4000.
 	History abi.ChainEpoch
 	Log     *slog.Logger
 }
 
-// Chain is safe for concurrent use.
+// Chain is safe for concurrent use. It is also its first node: what a Node can do
+// is done there unless another is named.
 type Chain struct {
+	*Node
 	cfg       Config
 	producers []address.Address
 	keys      map[address.Address]abi.ActorID // every spelling of an account
@@ -62,10 +67,12 @@ type Chain struct {
 	entries map[string]*entry
 	canon   []*entry // head last
 	salt    uint64
-	fee     big.Int
-	feeEnd  abi.ChainEpoch // epoch at which the fee falls back, 0 for never
-	pool    *pool
-	subs    map[*subscription]struct{}
+	market  market
+	nodes   []*Node
+	makers  *Node // what the block producers know together
+	book    *book
+	held    map[cid.Cid]bool // messages that no producer takes
+	hold    func(*lotus.Message) bool
 	reverts int
 }
 
@@ -95,9 +102,8 @@ func New(cfg Config) (*Chain, error) {
 		accounts: map[abi.ActorID]Account{},
 		verified: newVerifyCache(cfg.Verifier),
 		entries:  map[string]*entry{},
-		fee:      cfg.BaseFee,
-		pool:     newPool(),
-		subs:     map[*subscription]struct{}{},
+		book:     newBook(),
+		held:     map[cid.Cid]bool{},
 	}
 	st := &State{
 		Root:     cborCid([]byte("genesis state " + cfg.Seed)),
@@ -123,6 +129,11 @@ func New(cfg Config) (*Chain, error) {
 	c.genesis = g
 	c.canon = []*entry{g}
 	c.entries[g.ts.Key().String()] = g
+	c.makers = newNode(c, -1)
+	for i := range max(1, cfg.Nodes) {
+		c.nodes = append(c.nodes, newNode(c, i))
+	}
+	c.Node = c.nodes[0]
 	return c, nil
 }
 
@@ -149,9 +160,6 @@ func (c *Chain) Advance(ctx context.Context, null bool) (*lotus.TipSet, error) {
 	c.mu.Lock()
 	c.epoch++
 	height, parent, salt := c.epoch, c.head(), c.salt
-	if c.feeEnd != 0 && height >= c.feeEnd {
-		c.fee, c.feeEnd = c.cfg.BaseFee, 0
-	}
 	c.mu.Unlock()
 	if null {
 		return nil, nil
@@ -165,7 +173,7 @@ func (c *Chain) Advance(ctx context.Context, null bool) (*lotus.TipSet, error) {
 }
 
 // Reorg replaces the newest depth tipsets by others of the same heights with
-// other tickets. Messages of the old ones go back to the pool and are mined
+// other tickets. Messages of the old ones go back to the pools and are mined
 // again, unless drop is set: then they are lost as if nobody had sent them.
 func (c *Chain) Reorg(ctx context.Context, depth int, drop bool) error {
 	c.producing.Lock()
@@ -182,10 +190,9 @@ func (c *Chain) Reorg(ctx context.Context, depth int, drop bool) error {
 	old := slices.Clone(c.canon[len(c.canon)-depth:])
 	parent := c.canon[len(c.canon)-depth-1]
 	for _, e := range old {
-		for _, m := range e.messages {
-			c.pool.restore(m, c.accountOf(m.Message.From), drop)
-		}
+		e.lost = drop
 	}
+	c.makers.moveTo(parent)
 	c.mu.Unlock()
 	var fresh []*entry
 	for _, o := range old {
@@ -200,25 +207,28 @@ func (c *Chain) Reorg(ctx context.Context, depth int, drop bool) error {
 	return nil
 }
 
-// build makes the tipset of a height on top of parent, with the messages of the
-// pool that parent's state is ready for.
+// build makes the tipset of a height on top of parent, with the messages that
+// the producers know and parent's state is ready for.
 func (c *Chain) build(ctx context.Context, parent *entry, height abi.ChainEpoch, salt uint64) (*entry, error) {
-	c.mu.RLock()
-	msgs := c.pool.selectFor(parent.post, c.fee, height)
-	c.mu.RUnlock()
-	ts, err := c.makeBlocks(parent, height, salt, msgs)
-	if err != nil {
+	miners := c.minersAt(height, salt)
+	c.mu.Lock()
+	e := &entry{pre: parent.post}
+	e.fee, e.natural = c.market.next(parent, height)
+	e.messages = c.choose(parent.post, e.fee, height, len(miners))
+	c.mu.Unlock()
+	var err error
+	if e.ts, err = c.makeBlocks(parent, e, height, salt, miners); err != nil {
 		return nil, err
 	}
-	e := &entry{ts: ts, pre: parent.post, messages: msgs}
 	e.parent.Store(parent)
 	st := parent.post
 	for h := parent.ts.Height + 1; h < height; h++ {
 		st = st.endEpoch(h)
 	}
-	for _, m := range msgs {
+	where := env{view{c.cfg.Seed, e}, height, e.fee}
+	for _, m := range e.messages {
 		var r result
-		st, r, err = c.execute(ctx, st, view{c.cfg.Seed, e}, height, &m.Message)
+		st, r, err = c.execute(ctx, st, where, &m.Message)
 		if err != nil {
 			return nil, fmt.Errorf("executing message %s at epoch %d: %w", m.CID, height, err)
 		}
@@ -226,31 +236,71 @@ func (c *Chain) build(ctx context.Context, parent *entry, height abi.ChainEpoch,
 	}
 	e.mid = st
 	end := *st.endEpoch(height)
-	end.Root = cborCid(append(parent.post.Root.Bytes(), ts.Cids[0].Bytes()...))
+	end.Root = cborCid(append(parent.post.Root.Bytes(), e.ts.Cids[0].Bytes()...))
 	e.post = &end
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.makers.moveTo(e)
 	return e, nil
 }
 
+// choose picks the messages for a tipset of some blocks on a state, in the order
+// of senders and nonces: those that pay the base fee, that their senders can pay
+// for, and that find room beside what other people send. A producer of the given
+// height cannot know what came later, even when it is played later in a
+// reorganisation. The caller holds mu.
+func (c *Chain) choose(st *State, fee big.Int, height abi.ChainEpoch, blocks int) []*lotus.SignedMessage {
+	others := c.market.demandAt(height)
+	room := int64(blockGasLimit) * int64(blocks)
+	left := room - min(room, others.Gas*int64(blocks))
+	var out []*lotus.SignedMessage
+	for _, sender := range slices.Sorted(maps.Keys(c.makers.pool.pending)) {
+		balance := st.Balance(sender)
+		for n := st.Nonce(sender); ; n++ {
+			m := c.makers.pool.pending[sender][n]
+			if m == nil || m.since >= height || c.held[*m.msg.CID] || m.msg.Message.GasFeeCap.LessThan(fee) {
+				break
+			}
+			msg := &m.msg.Message
+			if balance = big.Sub(balance, requiredFunds(msg)); balance.LessThan(big.Zero()) {
+				break
+			}
+			tip := big.Min(msg.GasPremium, big.Sub(msg.GasFeeCap, fee))
+			if displaces := tip.GreaterThan(others.Premium); msg.GasLimit > room || msg.GasLimit > left && !displaces {
+				break
+			}
+			room, left = room-msg.GasLimit, max(0, left-msg.GasLimit)
+			out = append(out, m.msg)
+		}
+	}
+	return out
+}
+
 // extend makes the new tipsets the head in the place of the old ones and tells
-// the subscribers.
+// the nodes.
 func (c *Chain) extend(old, fresh []*entry) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	var changes []*lotus.HeadChange
 	for _, e := range slices.Backward(old) {
-		changes = append(changes, &lotus.HeadChange{Type: lotus.HCRevert, Val: e.ts})
-		c.pool.unmined(e)
+		c.book.unmined(e)
+		for _, m := range e.messages {
+			if e.lost {
+				c.book.drop(*m.CID)
+			}
+		}
 	}
 	c.canon = c.canon[:len(c.canon)-len(old)]
 	for _, e := range fresh {
-		changes = append(changes, &lotus.HeadChange{Type: lotus.HCApply, Val: e.ts})
 		c.canon = append(c.canon, e)
 		c.entries[e.ts.Key().String()] = e
-		c.pool.mined(e, c.accountOf)
+		c.book.mined(e, c.accountOf)
 	}
 	c.forget()
-	for s := range c.subs {
-		c.deliver(s, changes)
+	for _, n := range c.nodes {
+		n.follow()
+	}
+	for _, n := range c.nodes {
+		n.republish()
 	}
 }
 
@@ -277,20 +327,6 @@ func (c *Chain) head() *entry { return c.canon[len(c.canon)-1] }
 // accountOf returns the account an address belongs to, 0 for none.
 func (c *Chain) accountOf(a address.Address) abi.ActorID { return c.keys[a] }
 
-// resolve finds the tipset of a key; the empty key is the head.
-func (c *Chain) resolve(key lotus.TipSetKey) (*entry, error) {
-	c.mu.RLock()
-	defer c.mu.RUnlock()
-	if key.IsEmpty() {
-		return c.head(), nil
-	}
-	e, ok := c.entries[key.String()]
-	if !ok {
-		return nil, fmt.Errorf("loading tipset %s: block not found", key)
-	}
-	return e, nil
-}
-
 // winningType is the proof type of a block producer's winning proofs.
 func (c *Chain) winningType(a address.Address) abi.RegisteredPoStProof {
 	for _, m := range c.cfg.Miners {
@@ -299,23 +335,6 @@ func (c *Chain) winningType(a address.Address) abi.RegisteredPoStProof {
 		}
 	}
 	return abi.RegisteredPoStProof_StackedDrgWinning2KiBV1
-}
-
-// BaseFee is the fee of the current epoch.
-func (c *Chain) BaseFee() big.Int {
-	c.mu.RLock()
-	defer c.mu.RUnlock()
-	return c.fee
-}
-
-// SetBaseFee changes the base fee for the given number of epochs; 0 is for ever.
-func (c *Chain) SetBaseFee(fee big.Int, epochs abi.ChainEpoch) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.fee, c.feeEnd = fee, 0
-	if epochs > 0 {
-		c.feeEnd = c.epoch + epochs
-	}
 }
 
 // Reorgs counts the reorganisations so far.

@@ -19,32 +19,32 @@ const subscriptionBuffer = 256
 // Subscribe returns a stream of head changes: first the present head, then what
 // is reverted and applied, a reorganisation in one piece. The stream is closed
 // by cancel, and when its reader falls too far behind.
-func (c *Chain) Subscribe() (changes <-chan []*lotus.HeadChange, cancel func()) {
+func (n *Node) Subscribe() (changes <-chan []*lotus.HeadChange, cancel func()) {
 	s := &subscription{out: make(chan []*lotus.HeadChange, subscriptionBuffer)}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.subs[s] = struct{}{}
-	s.out <- []*lotus.HeadChange{{Type: lotus.HCCurrent, Val: c.head().ts}}
+	n.c.mu.Lock()
+	defer n.c.mu.Unlock()
+	n.subs[s] = struct{}{}
+	s.out <- []*lotus.HeadChange{{Type: lotus.HCCurrent, Val: n.at.ts}}
 	return s.out, func() {
-		c.mu.Lock()
-		defer c.mu.Unlock()
-		c.drop(s)
+		n.c.mu.Lock()
+		defer n.c.mu.Unlock()
+		n.drop(s)
 	}
 }
 
 // deliver sends to one follower without waiting. The caller holds mu.
-func (c *Chain) deliver(s *subscription, changes []*lotus.HeadChange) {
+func (n *Node) deliver(s *subscription, changes []*lotus.HeadChange) {
 	select {
 	case s.out <- changes:
 	default:
-		c.drop(s)
+		n.drop(s)
 	}
 }
 
 // drop ends a subscription once. The caller holds mu.
-func (c *Chain) drop(s *subscription) {
+func (n *Node) drop(s *subscription) {
 	s.once.Do(func() {
-		delete(c.subs, s)
+		delete(n.subs, s)
 		close(s.out)
 	})
 }

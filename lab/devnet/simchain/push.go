@@ -18,10 +18,11 @@ import (
 const estimationMargin = 125
 
 // EstimateGas returns the message with the gas fields that are zero filled in.
-// It executes the message at the epoch of the head, after the head's messages;
-// what the actor refuses is an error with its words and exit code.
-func (c *Chain) EstimateGas(ctx context.Context, msg lotus.Message, spec *lotus.MessageSendSpec, key lotus.TipSetKey) (*lotus.Message, error) {
-	e, err := c.resolve(key)
+// It executes the message at the epoch of the node's head, after the head's
+// messages and those of the sender in the node's pool; what the actor refuses is
+// an error with its words and exit code.
+func (n *Node) EstimateGas(ctx context.Context, msg lotus.Message, spec *lotus.MessageSendSpec, key lotus.TipSetKey) (*lotus.Message, error) {
+	e, err := n.resolve(key)
 	if err != nil {
 		return nil, err
 	}
@@ -29,17 +30,17 @@ func (c *Chain) EstimateGas(ctx context.Context, msg lotus.Message, spec *lotus.
 		msg.Value = big.Zero()
 	}
 	if msg.GasLimit == 0 {
-		used, err := c.dryRun(ctx, msg, e)
+		used, err := n.dryRun(ctx, msg, e)
 		if err != nil {
 			return nil, err
 		}
 		msg.GasLimit = used * estimationMargin / 100
 	}
 	if msg.GasPremium.Nil() || msg.GasPremium.IsZero() {
-		msg.GasPremium = c.GasPremium()
+		msg.GasPremium = n.GasPremium()
 	}
 	if msg.GasFeeCap.Nil() || msg.GasFeeCap.IsZero() {
-		msg.GasFeeCap = c.FeeCap(&msg)
+		msg.GasFeeCap = n.FeeCap(&msg)
 	}
 	capFee(&msg, spec)
 	return &msg, nil
@@ -47,37 +48,36 @@ func (c *Chain) EstimateGas(ctx context.Context, msg lotus.Message, spec *lotus.
 
 // GasUsed executes a message at the tipset of key, without effect, and returns
 // the gas it used.
-func (c *Chain) GasUsed(ctx context.Context, msg lotus.Message, key lotus.TipSetKey) (int64, error) {
-	e, err := c.resolve(key)
+func (n *Node) GasUsed(ctx context.Context, msg lotus.Message, key lotus.TipSetKey) (int64, error) {
+	e, err := n.resolve(key)
 	if err != nil {
 		return 0, err
 	}
 	if msg.Value.Nil() {
 		msg.Value = big.Zero()
 	}
-	return c.dryRun(ctx, msg, e)
+	return n.dryRun(ctx, msg, e)
 }
 
-// dryRun executes a message without a trace, after those of its sender that wait
-// in the pool, and returns the gas it used.
-func (c *Chain) dryRun(ctx context.Context, msg lotus.Message, at *entry) (int64, error) {
+// dryRun executes a message without a trace and without a fee, after those of
+// its sender that wait in the pool, and returns the gas it used.
+func (n *Node) dryRun(ctx context.Context, msg lotus.Message, at *entry) (int64, error) {
+	c := n.c
 	sender := c.accountOf(msg.From)
 	if sender == 0 {
 		return 0, fmt.Errorf("getting key address: failed to find account for %s", msg.From)
 	}
-	st := at.mid
-	for _, m := range c.waiting(sender, st) {
-		after, _, err := c.execute(ctx, st, view{c.cfg.Seed, at}, at.ts.Height, &m.Message)
+	st, where := at.mid, env{view{c.cfg.Seed, at}, at.ts.Height, big.Zero()}
+	for _, m := range n.waiting(sender, st) {
+		after, _, err := c.execute(ctx, st, where, &m.Message)
 		if err != nil {
 			return 0, err
 		}
 		st = after
 	}
-	msg.GasLimit, msg.Nonce = gasOf(&msg), st.Nonce(sender)
-	if msg.GasPremium.Nil() {
-		msg.GasPremium = big.Zero()
-	}
-	_, r, err := c.execute(ctx, st, view{c.cfg.Seed, at}, at.ts.Height, &msg)
+	msg.GasLimit, msg.Nonce = gasOf(st, &msg), st.Nonce(sender)
+	msg.GasPremium, msg.GasFeeCap = big.Zero(), big.Zero()
+	_, r, err := c.execute(ctx, st, where, &msg)
 	if err != nil {
 		return 0, err
 	}
@@ -90,12 +90,12 @@ func (c *Chain) dryRun(ctx context.Context, msg lotus.Message, at *entry) (int64
 
 // waiting returns the messages of a sender in the pool that follow a state
 // without a gap.
-func (c *Chain) waiting(sender abi.ActorID, st *State) []*lotus.SignedMessage {
-	c.mu.RLock()
-	defer c.mu.RUnlock()
+func (n *Node) waiting(sender abi.ActorID, st *State) []*lotus.SignedMessage {
+	n.c.mu.RLock()
+	defer n.c.mu.RUnlock()
 	var out []*lotus.SignedMessage
-	for n := st.Nonce(sender); ; n++ {
-		m := c.pool.pending[sender][n]
+	for nonce := st.Nonce(sender); ; nonce++ {
+		m := n.pool.pending[sender][nonce]
 		if m == nil {
 			return out
 		}
@@ -112,17 +112,32 @@ func backtraceAddress(a address.Address) string {
 	return a.String()
 }
 
-// GasPremium is what a message should offer to be taken soon.
-func (c *Chain) GasPremium() big.Int { return big.NewInt(99_978) }
+// GasPremium is what a message should offer to be taken soon: a little more than
+// others do.
+func (n *Node) GasPremium() big.Int {
+	n.c.mu.RLock()
+	defer n.c.mu.RUnlock()
+	others := n.c.market.demandAt(n.c.epoch).Premium
+	return big.Max(big.NewInt(premiumOfTheIdle), big.Div(big.Mul(others, big.NewInt(105)), big.NewInt(100)))
+}
 
-// FeeCap is what a message should allow so that it is taken even if the base
-// fee grows for twenty epochs.
-func (c *Chain) FeeCap(msg *lotus.Message) big.Int {
+// feeCapEpochs is for how many epochs of a rising fee an estimated cap is enough.
+const feeCapEpochs = 20
+
+// FeeCap is what a message should allow so that it is taken even if the base fee
+// rises for twenty epochs as fast as it can.
+func (n *Node) FeeCap(msg *lotus.Message) big.Int { return n.FeeCapFor(msg, feeCapEpochs) }
+
+// FeeCapFor is FeeCap for another number of epochs.
+func (n *Node) FeeCapFor(msg *lotus.Message, epochs int64) big.Int {
+	n.c.mu.RLock()
+	defer n.c.mu.RUnlock()
+	fee, _ := n.c.market.next(n.at, n.at.ts.Height+1)
 	premium := msg.GasPremium
 	if premium.Nil() {
 		premium = big.Zero()
 	}
-	return big.Add(big.Mul(c.BaseFee(), big.NewInt(10)), premium)
+	return big.Add(feeAhead(fee, epochs), premium)
 }
 
 // capFee lowers the fee cap so that the message cannot cost more than MaxFee,
@@ -140,115 +155,121 @@ func capFee(msg *lotus.Message, spec *lotus.MessageSendSpec) {
 	}
 }
 
-// Push estimates, signs and puts a message into the pool under the next free
-// nonce. A second push with the same uuid returns the message of the first.
-func (c *Chain) Push(ctx context.Context, msg lotus.Message, spec *lotus.MessageSendSpec, source string) (*lotus.SignedMessage, error) {
+// Push estimates, signs and puts a message into the node's pool under the next
+// free nonce, from where it goes to the others. A second push with the same uuid
+// returns the message of the first.
+func (n *Node) Push(ctx context.Context, msg lotus.Message, spec *lotus.MessageSendSpec, source string) (*lotus.SignedMessage, error) {
 	uuid := ""
 	if spec != nil && spec.MsgUuid != nil {
 		uuid = *spec.MsgUuid
 	}
-	if m := c.pushedBefore(uuid); m != nil {
+	if m := n.pushedBefore(uuid); m != nil {
 		return m, nil
 	}
-	filled, err := c.EstimateGas(ctx, msg, spec, lotus.TipSetKey{})
+	filled, err := n.EstimateGas(ctx, msg, spec, lotus.TipSetKey{})
 	if err != nil {
 		return nil, fmt.Errorf("GasEstimateMessageGas error: %w", err)
 	}
 	if filled.GasPremium.GreaterThan(filled.GasFeeCap) {
 		return nil, fmt.Errorf("after estimation, GasFeeCap(%s) is less than GasPremium(%s)", filled.GasFeeCap, filled.GasPremium)
 	}
-	key, err := c.AccountKey(filled.From)
-	if err != nil {
+	if filled.From, err = n.AccountKey(filled.From); err != nil {
 		return nil, err
 	}
-	filled.From = key
+	if !n.HasKey(filled.From) {
+		return nil, fmt.Errorf("mpool push: failed to sign message: signing using key '%s': key info not found", filled.From)
+	}
 
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if m, ok := c.pool.byUUID[uuid]; ok && uuid != "" {
+	n.c.mu.Lock()
+	defer n.c.mu.Unlock()
+	if m, ok := n.byUUID[uuid]; ok && uuid != "" {
 		return m, nil
 	}
-	sender := c.accountOf(filled.From)
-	filled.Nonce = c.pool.nextNonce(sender, c.head().post.Nonce(sender))
+	sender := n.c.accountOf(filled.From)
+	filled.Nonce = n.pool.nextNonce(sender, n.at.post.Nonce(sender))
 	signed, err := sign(*filled)
 	if err != nil {
 		return nil, err
 	}
-	if err := c.addSigned(signed, source); err != nil {
+	if err := n.addSigned(signed, source); err != nil {
 		return nil, err
 	}
 	if uuid != "" {
-		c.pool.byUUID[uuid] = signed
+		n.byUUID[uuid] = signed
 	}
 	return signed, nil
 }
 
-func (c *Chain) pushedBefore(uuid string) *lotus.SignedMessage {
-	c.mu.RLock()
-	defer c.mu.RUnlock()
+func (n *Node) pushedBefore(uuid string) *lotus.SignedMessage {
+	n.c.mu.RLock()
+	defer n.c.mu.RUnlock()
 	if uuid == "" {
 		return nil
 	}
-	return c.pool.byUUID[uuid]
+	return n.byUUID[uuid]
 }
 
 // Sign returns a message with its sender's signature.
-func (c *Chain) Sign(msg lotus.Message) (*lotus.SignedMessage, error) {
-	key, err := c.AccountKey(msg.From)
+func (n *Node) Sign(msg lotus.Message) (*lotus.SignedMessage, error) {
+	key, err := n.AccountKey(msg.From)
 	if err != nil {
 		return nil, err
+	}
+	if !n.HasKey(key) {
+		return nil, fmt.Errorf("signing using key '%s': key info not found", key)
 	}
 	msg.From = key
 	return sign(msg)
 }
 
-// PushSigned puts a message that is signed already into the pool. One with a
-// used nonce in the pool replaces it if its premium is a quarter higher. One that
-// is known changes nothing, unless it was lost: then it is back.
-func (c *Chain) PushSigned(m *lotus.SignedMessage, source string) (cid.Cid, error) {
+// PushSigned puts a message that is signed already into the node's pool, from
+// where it goes to the others. One with a used nonce in the pool replaces it if
+// its premium is a quarter higher. One that waits or was executed already changes
+// nothing.
+func (n *Node) PushSigned(m *lotus.SignedMessage, source string) (cid.Cid, error) {
 	signed, err := sign(m.Message)
 	if err != nil {
 		return cid.Undef, err
 	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if r, known := c.pool.records[*signed.CID]; known && !r.Dropped {
+	n.c.mu.Lock()
+	defer n.c.mu.Unlock()
+	nonce, sender := signed.Message.Nonce, n.c.accountOf(signed.Message.From)
+	if own := n.pool.pending[sender][nonce]; own != nil && *own.msg.CID == *signed.CID {
+		own.local = true
+		n.publish(own.msg)
 		return *signed.CID, nil
 	}
-	if err := c.addSigned(signed, source); err != nil {
+	if r := n.c.book.records[*signed.CID]; r != nil && r.Height != 0 && r.Height <= n.at.ts.Height {
+		return *signed.CID, nil
+	}
+	if err := n.addSigned(signed, source); err != nil {
 		return cid.Undef, err
 	}
 	return *signed.CID, nil
 }
 
-// addSigned checks a message against the pool's rules and adds it. The caller
-// holds mu.
-func (c *Chain) addSigned(m *lotus.SignedMessage, source string) error {
-	sender := c.accountOf(m.Message.From)
+// addSigned checks a message against the pool's rules, adds it and passes it on.
+// The caller holds mu.
+func (n *Node) addSigned(m *lotus.SignedMessage, source string) error {
+	sender := n.c.accountOf(m.Message.From)
 	if sender == 0 {
 		return fmt.Errorf("mpool push: %s is not an account", m.Message.From)
 	}
-	st := c.head().post
-	if m.Message.Nonce < st.Nonce(sender) {
-		return fmt.Errorf("mpool push: minimum expected nonce is %d: message nonce too low", st.Nonce(sender))
+	if m.Message.GasFeeCap.LessThan(big.NewInt(minBaseFee)) {
+		return fmt.Errorf("mpool push: gas fee cap %s is under the least base fee %d: gas fee cap too low", m.Message.GasFeeCap, minBaseFee)
 	}
-	cost := big.Add(m.Message.Value, big.Mul(m.Message.GasFeeCap, big.NewInt(m.Message.GasLimit)))
-	if balance := st.Balance(sender); balance.LessThan(cost) {
-		return fmt.Errorf("mpool push: not enough funds (required: %s, balance: %s): not enough funds to execute transaction", cost, balance)
+	if m.Message.GasLimit > blockGasLimit {
+		return fmt.Errorf("mpool push: message will not be included in a block: 'GasLimit' field cannot be greater than a block's gas limit (%d > %d)", m.Message.GasLimit, int64(blockGasLimit))
 	}
-	if old := c.pool.pending[sender][m.Message.Nonce]; old != nil {
-		least := big.Div(big.Mul(old.msg.Message.GasPremium, big.NewInt(125)), big.NewInt(100))
-		if m.Message.GasPremium.LessThan(least) {
-			return fmt.Errorf("mpool push: message from %s with nonce %d already in mpool, increase GasPremium to %s from %s to trigger replace by fee: replace by fee has too low GasPremium",
-				m.Message.From, m.Message.Nonce, least, old.msg.Message.GasPremium)
-		}
+	if err := n.pool.admit(m, sender, n.at.post, true); err != nil {
+		return fmt.Errorf("mpool push: %w", err)
 	}
-	r := c.pool.records[*m.CID]
-	if r == nil {
-		r = &Record{Signed: m, Cid: *m.CID, Sender: sender, Source: source}
+	if n.c.hold != nil && n.pool.pending[sender][m.Message.Nonce] == nil && n.c.hold(&m.Message) {
+		n.c.held[*m.CID] = true
 	}
-	r.Pushed, r.Dropped = c.epoch, false
-	c.pool.add(m, r)
+	n.c.book.enter(m, Record{Sender: sender, Source: source, Node: n.index, Pushed: n.c.epoch})
+	n.put(sender, m, true)
+	n.publish(m)
 	return nil
 }
 
@@ -257,34 +278,34 @@ func (c *Chain) addSigned(m *lotus.SignedMessage, source string) error {
 func (c *Chain) Hold(match func(*lotus.Message) bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.pool.hold = match
+	c.hold = match
 }
 
-// Pending returns the messages in the pool.
-func (c *Chain) Pending() []*lotus.SignedMessage {
-	c.mu.RLock()
-	defer c.mu.RUnlock()
-	return c.pool.all()
+// Pending returns the messages in the node's pool.
+func (n *Node) Pending() []*lotus.SignedMessage {
+	n.c.mu.RLock()
+	defer n.c.mu.RUnlock()
+	return n.pool.all()
 }
 
 // NextNonce is the nonce the next message of an account will get.
-func (c *Chain) NextNonce(a address.Address) (uint64, error) {
-	id := c.accountOf(a)
+func (n *Node) NextNonce(a address.Address) (uint64, error) {
+	id := n.c.accountOf(a)
 	if id == 0 {
 		return 0, fmt.Errorf("resolution lookup failed (%s): actor not found", a)
 	}
-	c.mu.RLock()
-	defer c.mu.RUnlock()
-	return c.pool.nextNonce(id, c.head().post.Nonce(id)), nil
+	n.c.mu.RLock()
+	defer n.c.mu.RUnlock()
+	return n.pool.nextNonce(id, n.at.post.Nonce(id)), nil
 }
 
 // AccountKey returns the key address of an account.
-func (c *Chain) AccountKey(a address.Address) (address.Address, error) {
-	if id := c.accountOf(a); id != 0 {
-		return c.accounts[id].Key, nil
+func (n *Node) AccountKey(a address.Address) (address.Address, error) {
+	if id := n.c.accountOf(a); id != 0 {
+		return n.c.accounts[id].Key, nil
 	}
 	if id, err := address.IDFromAddress(a); err == nil {
-		if _, ok := c.genesis.pre.miners[abi.ActorID(id)]; ok {
+		if _, ok := n.c.genesis.pre.miners[abi.ActorID(id)]; ok {
 			return address.Undef, fmt.Errorf("failed to get account actor state for %s: actor code is not account: storageminer", a)
 		}
 	}

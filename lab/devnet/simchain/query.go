@@ -13,20 +13,20 @@ import (
 	"wdpost/internal/lotus"
 )
 
-// Head returns the newest tipset.
-func (c *Chain) Head() *lotus.TipSet {
-	c.mu.RLock()
-	defer c.mu.RUnlock()
-	return c.head().ts
+// Head returns the tipset that the node answers with when asked for its head.
+func (n *Node) Head() *lotus.TipSet {
+	n.c.mu.RLock()
+	defer n.c.mu.RUnlock()
+	return n.told().ts
 }
 
 // Genesis returns the first tipset.
-func (c *Chain) Genesis() *lotus.TipSet { return c.genesis.ts }
+func (n *Node) Genesis() *lotus.TipSet { return n.c.genesis.ts }
 
 // TipSet returns the tipset of a key, the head for the empty key. Tipsets of
 // forks that were left are found as well.
-func (c *Chain) TipSet(key lotus.TipSetKey) (*lotus.TipSet, error) {
-	e, err := c.resolve(key)
+func (n *Node) TipSet(key lotus.TipSetKey) (*lotus.TipSet, error) {
+	e, err := n.resolve(key)
 	if err != nil {
 		return nil, err
 	}
@@ -35,8 +35,8 @@ func (c *Chain) TipSet(key lotus.TipSetKey) (*lotus.TipSet, error) {
 
 // TipSetByHeight returns the tipset at a height on the chain that ends at key.
 // For a null round it is the one before.
-func (c *Chain) TipSetByHeight(height abi.ChainEpoch, key lotus.TipSetKey) (*lotus.TipSet, error) {
-	e, err := c.resolve(key)
+func (n *Node) TipSetByHeight(height abi.ChainEpoch, key lotus.TipSetKey) (*lotus.TipSet, error) {
+	e, err := n.resolve(key)
 	if err != nil {
 		return nil, err
 	}
@@ -48,8 +48,8 @@ func (c *Chain) TipSetByHeight(height abi.ChainEpoch, key lotus.TipSetKey) (*lot
 }
 
 // StateAt returns the state that queries at a tipset see, and its height.
-func (c *Chain) StateAt(key lotus.TipSetKey) (*State, abi.ChainEpoch, error) {
-	e, err := c.resolve(key)
+func (n *Node) StateAt(key lotus.TipSetKey) (*State, abi.ChainEpoch, error) {
+	e, err := n.resolve(key)
 	if err != nil {
 		return nil, 0, err
 	}
@@ -65,48 +65,49 @@ func (c *Chain) LatestState() *State {
 }
 
 // TicketRandomness draws from the tickets of the chain that ends at key.
-func (c *Chain) TicketRandomness(tag crypto.DomainSeparationTag, round abi.ChainEpoch, entropy []byte, key lotus.TipSetKey) ([32]byte, error) {
-	e, err := c.resolve(key)
+func (n *Node) TicketRandomness(tag crypto.DomainSeparationTag, round abi.ChainEpoch, entropy []byte, key lotus.TipSetKey) ([32]byte, error) {
+	e, err := n.resolve(key)
 	if err != nil {
 		return [32]byte{}, err
 	}
-	return view{c.cfg.Seed, e}.Tickets(tag, round, entropy)
+	return view{n.c.cfg.Seed, e}.Tickets(tag, round, entropy)
 }
 
 // BeaconRandomness draws from the beacon, up to the height of the tipset of key.
-func (c *Chain) BeaconRandomness(tag crypto.DomainSeparationTag, round abi.ChainEpoch, entropy []byte, key lotus.TipSetKey) ([32]byte, error) {
-	e, err := c.resolve(key)
+func (n *Node) BeaconRandomness(tag crypto.DomainSeparationTag, round abi.ChainEpoch, entropy []byte, key lotus.TipSetKey) ([32]byte, error) {
+	e, err := n.resolve(key)
 	if err != nil {
 		return [32]byte{}, err
 	}
-	return view{c.cfg.Seed, e}.Beacon(tag, round, entropy)
+	return view{n.c.cfg.Seed, e}.Beacon(tag, round, entropy)
 }
 
 // Account returns the ID of any address of an account or a miner.
-func (c *Chain) Account(a address.Address) (abi.ActorID, bool) {
-	if id := c.accountOf(a); id != 0 {
+func (n *Node) Account(a address.Address) (abi.ActorID, bool) {
+	if id := n.c.accountOf(a); id != 0 {
 		return id, true
 	}
-	if n, err := address.IDFromAddress(a); err == nil {
-		if _, ok := c.genesis.pre.miners[abi.ActorID(n)]; ok {
-			return abi.ActorID(n), true
+	if num, err := address.IDFromAddress(a); err == nil {
+		if _, ok := n.c.genesis.pre.miners[abi.ActorID(num)]; ok {
+			return abi.ActorID(num), true
 		}
 	}
 	return 0, false
 }
 
-// Search finds where a message was executed on the present chain; nil when it
-// was not, or not yet in the parent of a tipset. With replaced it also accepts
-// another message of the same sender and nonce.
-func (c *Chain) Search(m cid.Cid, replaced bool) (*lotus.MsgLookup, error) {
-	c.mu.RLock()
-	defer c.mu.RUnlock()
-	r, ok := c.pool.records[m]
-	if !ok {
-		return nil, nil
+// Search finds where a message was executed on the chain of the node's head; nil
+// when it was not, or not yet in the parent of a tipset. With replaced it also
+// accepts another message of the same sender and nonce. A message that the node
+// has never seen is an error.
+func (n *Node) Search(m cid.Cid, replaced bool) (*lotus.MsgLookup, error) {
+	n.c.mu.RLock()
+	defer n.c.mu.RUnlock()
+	r, ok := n.c.book.records[m]
+	if !ok || !n.known[m] && (r.Height == 0 || r.Height > n.at.ts.Height) {
+		return nil, fmt.Errorf("failed to load message: ipld: could not find %s", m)
 	}
-	l, ok := c.pool.landed[slot{r.Sender, r.Signed.Message.Nonce}]
-	if !ok {
+	l, ok := n.c.book.landed[slot{r.Sender, r.Signed.Message.Nonce}]
+	if !ok || l.at.ts.Height >= n.at.ts.Height {
 		return nil, nil
 	}
 	in := l.at.messages[l.index]
@@ -114,9 +115,10 @@ func (c *Chain) Search(m cid.Cid, replaced bool) (*lotus.MsgLookup, error) {
 		return nil, fmt.Errorf("found message with equal nonce as the one we are looking for (F:%s n %d, TS: %s n%d)",
 			m, r.Signed.Message.Nonce, *in.CID, in.Message.Nonce)
 	}
-	for i := len(c.canon) - 1; i > 0; i-- {
-		if c.canon[i-1] == l.at {
-			child := c.canon[i].ts
+	canon := n.c.canon
+	for i := len(canon) - 1; i > 0; i-- {
+		if canon[i-1] == l.at {
+			child := canon[i].ts
 			return &lotus.MsgLookup{
 				Message: *in.CID, Receipt: l.at.results[l.index].receipt,
 				TipSet: child.Key(), Height: child.Height,
@@ -128,8 +130,8 @@ func (c *Chain) Search(m cid.Cid, replaced bool) (*lotus.MsgLookup, error) {
 
 // Wait blocks until a message was executed and confidence epochs have passed on
 // top of it, or ctx ends.
-func (c *Chain) Wait(ctx context.Context, m cid.Cid, confidence abi.ChainEpoch, replaced bool) (*lotus.MsgLookup, error) {
-	changes, cancel := c.Subscribe()
+func (n *Node) Wait(ctx context.Context, m cid.Cid, confidence abi.ChainEpoch, replaced bool) (*lotus.MsgLookup, error) {
+	changes, cancel := n.Subscribe()
 	defer cancel()
 	for {
 		select {
@@ -140,11 +142,11 @@ func (c *Chain) Wait(ctx context.Context, m cid.Cid, confidence abi.ChainEpoch, 
 		case <-ctx.Done():
 			return nil, ctx.Err()
 		}
-		found, err := c.Search(m, replaced)
+		found, err := n.Search(m, replaced)
 		if err != nil {
 			return nil, err
 		}
-		if found != nil && c.Head().Height >= found.Height+confidence {
+		if found != nil && n.Head().Height >= found.Height+confidence {
 			return found, nil
 		}
 	}
@@ -154,7 +156,7 @@ func (c *Chain) Wait(ctx context.Context, m cid.Cid, confidence abi.ChainEpoch, 
 func (c *Chain) Record(m cid.Cid) (Record, bool) {
 	c.mu.RLock()
 	defer c.mu.RUnlock()
-	r, ok := c.pool.records[m]
+	r, ok := c.book.records[m]
 	if !ok {
 		return Record{}, false
 	}
@@ -165,25 +167,50 @@ func (c *Chain) Record(m cid.Cid) (Record, bool) {
 func (c *Chain) Records() []Record {
 	c.mu.RLock()
 	defer c.mu.RUnlock()
-	out := make([]Record, 0, len(c.pool.order))
-	for _, r := range c.pool.order {
+	out := make([]Record, 0, len(c.book.order))
+	for _, r := range c.book.order {
 		out = append(out, *r)
 	}
 	return out
 }
 
-// ParentMessages returns the messages of the parent tipset of a block.
-func (c *Chain) ParentMessages(block cid.Cid) ([]*lotus.SignedMessage, error) {
-	c.mu.RLock()
-	defer c.mu.RUnlock()
-	for _, e := range c.entries {
+// Executed is one message of a tipset with what came of it.
+type Executed struct {
+	Message *lotus.SignedMessage
+	Receipt lotus.MessageReceipt
+}
+
+// Messages returns the messages in the tipset of key, in their order, with their
+// receipts.
+func (n *Node) Messages(key lotus.TipSetKey) ([]Executed, error) {
+	e, err := n.resolve(key)
+	if err != nil {
+		return nil, err
+	}
+	return e.executed(), nil
+}
+
+// ParentMessages returns the messages of the parent tipset of a block with their
+// receipts.
+func (n *Node) ParentMessages(block cid.Cid) ([]Executed, error) {
+	n.c.mu.RLock()
+	defer n.c.mu.RUnlock()
+	for _, e := range n.c.entries {
 		if !slices.Contains(e.ts.Cids, block) {
 			continue
 		}
 		if parent := e.parent.Load(); parent != nil {
-			return parent.messages, nil
+			return parent.executed(), nil
 		}
 		return nil, nil
 	}
 	return nil, fmt.Errorf("loading block %s: block not found", block)
+}
+
+func (e *entry) executed() []Executed {
+	var out []Executed
+	for i, m := range e.messages {
+		out = append(out, Executed{m, e.results[i].receipt})
+	}
+	return out
 }

@@ -3,7 +3,6 @@ package simchain
 import (
 	"bytes"
 	"encoding/binary"
-	"encoding/json"
 	"fmt"
 	"slices"
 	"sync/atomic"
@@ -29,12 +28,16 @@ type entry struct {
 	post     *State // after cron
 	messages []*lotus.SignedMessage
 	results  []result
+	fee      big.Int // what its messages paid
+	natural  big.Int // what it would have been had nobody pinned it
+	lost     bool    // reverted together with its messages; the chain's lock guards it
 }
 
 // result is the outcome of one executed message.
 type result struct {
 	receipt lotus.MessageReceipt
-	failure string // the actor's words when the exit code is not 0
+	failure string  // the actor's words when the exit code is not 0
+	fee     big.Int // attoFIL that the sender paid for gas
 }
 
 // atHeight returns the tipset at height h on the chain that ends here. When h
@@ -83,20 +86,29 @@ func (c *Chain) makeGenesis(st *State) (*entry, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &entry{ts: ts, pre: st, mid: st, post: st.endEpoch(0)}, nil
+	return &entry{ts: ts, pre: st, mid: st, post: st.endEpoch(0), fee: c.cfg.BaseFee, natural: c.cfg.BaseFee}, nil
 }
 
-// makeBlocks returns the tipset of a height on top of parent. The salt tells
-// forks apart: another salt gives other tickets.
-func (c *Chain) makeBlocks(parent *entry, height abi.ChainEpoch, salt uint64, msgs []*lotus.SignedMessage) (*lotus.TipSet, error) {
-	where := binary.BigEndian.AppendUint64(binary.BigEndian.AppendUint64([]byte(c.cfg.Seed), uint64(height)), salt)
-	coin := pseudo(2, "blocks", where)
+// place names a height of one fork; another salt gives other tickets.
+func (c *Chain) place(height abi.ChainEpoch, salt uint64) []byte {
+	return binary.BigEndian.AppendUint64(binary.BigEndian.AppendUint64([]byte(c.cfg.Seed), uint64(height)), salt)
+}
+
+// minersAt returns who makes the blocks of a height.
+func (c *Chain) minersAt(height abi.ChainEpoch, salt uint64) []address.Address {
+	coin := pseudo(2, "blocks", c.place(height, salt))
 	miners := []address.Address{c.producers[int(coin[0])%len(c.producers)]}
 	if !c.cfg.SingleBlocks && coin[1]%3 == 0 && len(c.producers) > 1 {
 		miners = append(miners, c.producers[(int(coin[0])+1)%len(c.producers)])
 	}
+	return miners
+}
+
+// makeBlocks returns the tipset of a height on top of parent with e's messages.
+func (c *Chain) makeBlocks(parent, e *entry, height abi.ChainEpoch, salt uint64, miners []address.Address) (*lotus.TipSet, error) {
+	where := c.place(height, salt)
 	var digest []byte
-	for _, m := range msgs {
+	for _, m := range e.messages {
 		digest = append(digest, m.CID.Bytes()...)
 	}
 	var receipts []byte
@@ -127,7 +139,7 @@ func (c *Chain) makeBlocks(parent *entry, height abi.ChainEpoch, salt uint64, ms
 			BLSAggregate:          &crypto.Signature{Type: crypto.SigTypeBLS, Data: pseudo(96, "aggregate", digest)},
 			Timestamp:             uint64(c.TimeOf(height).Unix()),
 			BlockSig:              &crypto.Signature{Type: crypto.SigTypeBLS, Data: pseudo(96, "block signature", where, own)},
-			ParentBaseFee:         c.BaseFee(),
+			ParentBaseFee:         e.fee,
 		})
 	}
 	return makeTipSet(height, blocks)
@@ -139,15 +151,7 @@ func makeTipSet(height abi.ChainEpoch, blocks []*lotus.BlockHeader) (*lotus.TipS
 		da, db := blake2b.Sum256(a.Ticket.VRFProof), blake2b.Sum256(b.Ticket.VRFProof)
 		return bytes.Compare(da[:], db[:])
 	})
-	ts := &lotus.TipSet{Blocks: blocks, Height: height}
-	for _, b := range blocks {
-		j, err := json.Marshal(b)
-		if err != nil {
-			return nil, fmt.Errorf("encoding the block of height %d: %w", height, err)
-		}
-		ts.Cids = append(ts.Cids, cborCid(j))
-	}
-	return ts, nil
+	return nameBlocks(height, blocks)
 }
 
 // mustID is the ID address of a small number.

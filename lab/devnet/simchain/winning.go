@@ -40,8 +40,8 @@ type WinningTask struct {
 
 // Winning returns the task of a miner for an epoch on top of the tipset of key.
 // It is nil for a miner without a provable sector.
-func (c *Chain) Winning(id abi.ActorID, epoch abi.ChainEpoch, key lotus.TipSetKey) (*WinningTask, error) {
-	e, err := c.resolve(key)
+func (n *Node) Winning(id abi.ActorID, epoch abi.ChainEpoch, key lotus.TipSetKey) (*WinningTask, error) {
+	e, err := n.resolve(key)
 	if err != nil {
 		return nil, err
 	}
@@ -57,9 +57,9 @@ func (c *Chain) Winning(id abi.ActorID, epoch abi.ChainEpoch, key lotus.TipSetKe
 	if err != nil {
 		return nil, err
 	}
-	t := &WinningTask{Miner: m, Epoch: epoch, Prev: beacon(c.cfg.Seed, e.ts.Height)}
+	t := &WinningTask{Miner: m, Epoch: epoch, Prev: beacon(n.c.cfg.Seed, e.ts.Height)}
 	for h := e.ts.Height + 1; h <= epoch; h++ {
-		t.Entries = append(t.Entries, beacon(c.cfg.Seed, h))
+		t.Entries = append(t.Entries, beacon(n.c.cfg.Seed, h))
 	}
 	base := t.Prev
 	if n := len(t.Entries); n > 0 {
