@@ -18,7 +18,7 @@ import (
 )
 
 // NetworkName is the name of a cluster's chain.
-const NetworkName = "devnet"
+const NetworkName = devnet.NetworkName
 
 // Config describes a cluster on one machine. The zero value of each field has
 // the stated meaning.

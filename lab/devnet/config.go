@@ -14,10 +14,14 @@ import (
 	"wdpost/lab/devnet/actor"
 )
 
+// NetworkName is what the chain calls itself. Venus services accept a network
+// that they do not know only where its name contains "localnet-".
+const NetworkName = "localnet-devnet"
+
 // Config describes a network. Miners and Verifier must be given; the zero value
 // of every other field has the stated meaning.
 type Config struct {
-	NetworkName    string          // "devnet"
+	NetworkName    string          // NetworkName
 	NetworkVersion network.Version // 28
 	Seed           string          // everything random follows from it
 	GenesisTime    time.Time       // now
@@ -90,7 +94,7 @@ func (c Config) withDefaults() (Config, error) {
 		return c, errors.New("devnet: Config.Verifier is missing; the chain cannot take proofs without one")
 	}
 	if c.NetworkName == "" {
-		c.NetworkName = "devnet"
+		c.NetworkName = NetworkName
 	}
 	if c.NetworkVersion == 0 {
 		c.NetworkVersion = 28

@@ -28,7 +28,7 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	lotus.UseNetwork("devnet")
+	lotus.UseNetwork(devnet.NetworkName)
 	goleak.VerifyTestMain(m,
 		// The metrics library of go-jsonrpc starts a worker for ever.
 		goleak.IgnoreTopFunction("go.opencensus.io/stats/view.(*worker).start"),

@@ -132,7 +132,7 @@ func (n *Network) listen() (err error) {
 		return &serve.Gate{Namespace: namespace, Needs: needs, Faults: &n.faults, OpenReads: n.cfg.OpenReads, Log: n.cfg.Log}
 	}
 	tokens := map[string][]auth.Permission{n.token: serve.AllPermissions()}
-	node := fullnode.New(n.chain, gate("Filecoin", fullnode.Needs()), &n.streams, n.cfg.Log)
+	node := fullnode.New(n.chain.NodeAt(0), gate("Filecoin", fullnode.Needs()), &n.streams, n.cfg.Log)
 	if n.servers.node, err = serve.Start(serve.Config{
 		Addr: n.cfg.NodeAddr, Namespace: "Filecoin", API: node,
 		Paths: []string{"/rpc/v1", "/rpc/v0"}, Tokens: tokens, Log: n.cfg.Log,

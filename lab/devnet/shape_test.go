@@ -19,7 +19,7 @@ import (
 )
 
 // golden are the recorded answers of a real node.
-const golden = "../lotus/testdata"
+const golden = "../../internal/lotus/testdata"
 
 type call struct {
 	Request struct {

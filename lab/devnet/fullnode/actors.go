@@ -70,12 +70,7 @@ func (n *Node) WalletBalance(ctx context.Context, a address.Address) (big.Int, e
 // WalletHas reports whether the node holds the key of an address.
 func (n *Node) WalletHas(ctx context.Context, a address.Address) (bool, error) {
 	return serve.Call(n.gate, ctx, "WalletHas", func() (bool, error) {
-		for _, acc := range n.chain.Config().Accounts {
-			if acc.Key == a {
-				return true, nil
-			}
-		}
-		return false, nil
+		return n.chain.HasKey(a), nil
 	})
 }
 
@@ -83,8 +78,10 @@ func (n *Node) WalletHas(ctx context.Context, a address.Address) (bool, error) {
 func (n *Node) WalletList(ctx context.Context) ([]address.Address, error) {
 	return serve.Call(n.gate, ctx, "WalletList", func() ([]address.Address, error) {
 		var out []address.Address
-		for _, acc := range n.chain.Config().Accounts {
-			out = append(out, acc.Key)
+		for _, acc := range n.chain.Chain().Config().Accounts {
+			if n.chain.HasKey(acc.Key) {
+				out = append(out, acc.Key)
+			}
 		}
 		return out, nil
 	})

@@ -83,7 +83,7 @@ func (n *Node) GasEstimateFeeCap(ctx context.Context, msg *lotus.Message, blocks
 		if msg == nil {
 			return big.Int{}, fmt.Errorf("no message to estimate")
 		}
-		return n.chain.FeeCap(msg), nil
+		return n.chain.FeeCapFor(msg, blocks), nil
 	})
 }
 
@@ -97,36 +97,4 @@ func (n *Node) StateWaitMsg(ctx context.Context, msg cid.Cid, confidence uint64,
 	return serve.Call(n.gate, ctx, "StateWaitMsg", func() (*lotus.MsgLookup, error) {
 		return n.chain.Wait(ctx, msg, abi.ChainEpoch(confidence), replaced)
 	})
-}
-
-// StateGetNetworkParams describes the network.
-func (n *Node) StateGetNetworkParams(ctx context.Context) (*lotus.NetworkParams, error) {
-	return serve.Call(n.gate, ctx, "StateGetNetworkParams", func() (*lotus.NetworkParams, error) {
-		cfg := n.chain.Config()
-		return &lotus.NetworkParams{
-			NetworkName: cfg.NetworkName, BlockDelaySecs: n.blockDelay(),
-			ConsensusMinerMinPower: big.NewInt(minPower), PreCommitChallengeDelay: 10,
-			ForkUpgradeParams: upgrades(), Eip155ChainID: 31415926,
-			GenesisTimestamp: uint64(cfg.GenesisTime.Unix()),
-		}, nil
-	})
-}
-
-// upgrades places every network upgrade before genesis, as development networks do.
-func upgrades() map[string]abi.ChainEpoch {
-	past := []string{
-		"UpgradeSmokeHeight", "UpgradeBreezeHeight", "UpgradeIgnitionHeight", "UpgradeRefuelHeight",
-		"UpgradeTapeHeight", "UpgradeAssemblyHeight", "UpgradeLiftoffHeight", "UpgradeKumquatHeight",
-		"UpgradeCalicoHeight", "UpgradePersianHeight", "UpgradeOrangeHeight", "UpgradeClausHeight",
-		"UpgradeTrustHeight", "UpgradeNorwegianHeight", "UpgradeTurboHeight", "UpgradeHyperdriveHeight",
-		"UpgradeChocolateHeight", "UpgradeOhSnapHeight", "UpgradeSkyrHeight", "UpgradeSharkHeight",
-		"UpgradeHyggeHeight", "UpgradeLightningHeight", "UpgradeThunderHeight", "UpgradeWatermelonHeight",
-		"UpgradeDragonHeight", "UpgradePhoenixHeight", "UpgradeWaffleHeight", "UpgradeTuktukHeight",
-		"UpgradeTeepHeight", "UpgradeTockHeight", "UpgradeGoldenWeekHeight", "UpgradeFireHorseHeight",
-	}
-	out := map[string]abi.ChainEpoch{"BreezeGasTampingDuration": 0, "UpgradeXxHeight": 999_999_999}
-	for i, name := range past {
-		out[name] = -abi.ChainEpoch(i + 1)
-	}
-	return out
 }

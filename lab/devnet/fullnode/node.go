@@ -11,7 +11,6 @@ import (
 	"github.com/filecoin-project/go-state-types/abi"
 	"github.com/filecoin-project/go-state-types/crypto"
 	"github.com/filecoin-project/go-state-types/network"
-	"github.com/ipfs/go-cid"
 
 	"wdpost/internal/lotus"
 	"wdpost/lab/devnet/actor"
@@ -22,25 +21,27 @@ import (
 // Needs lists the methods that need more than reading.
 func Needs() map[string]auth.Permission {
 	return map[string]auth.Permission{
-		"MpoolPush":         serve.Write,
-		"MpoolPushMessage":  serve.Sign,
-		"WalletHas":         serve.Write,
-		"WalletList":        serve.Write,
-		"WalletSignMessage": serve.Sign,
+		"MpoolBatchPush":          serve.Write,
+		"MpoolBatchPushUntrusted": serve.Write,
+		"MpoolPush":               serve.Write,
+		"MpoolPushMessage":        serve.Sign,
+		"WalletHas":               serve.Write,
+		"WalletList":              serve.Write,
+		"WalletSignMessage":       serve.Sign,
 	}
 }
 
 // Node is the API. Its exported methods are the RPC methods; set up the node
 // with New.
 type Node struct {
-	chain   *simchain.Chain
+	chain   *simchain.Node
 	gate    *serve.Gate
 	streams *Streams
 	log     *slog.Logger
 }
 
-// New returns the API over a chain.
-func New(chain *simchain.Chain, gate *serve.Gate, streams *Streams, log *slog.Logger) *Node {
+// New returns the API of one node of a chain.
+func New(chain *simchain.Node, gate *serve.Gate, streams *Streams, log *slog.Logger) *Node {
 	return &Node{chain: chain, gate: gate, streams: streams, log: log}
 }
 
@@ -99,14 +100,14 @@ func (n *Node) Version(ctx context.Context) (lotus.Version, error) {
 
 // blockDelay is the epoch duration in whole seconds, rounded up.
 func (n *Node) blockDelay() uint64 {
-	d := n.chain.Config().EpochDuration
+	d := n.chain.Chain().Config().EpochDuration
 	return uint64((d + 999_999_999) / 1_000_000_000)
 }
 
 // SyncState says that the node is in sync.
 func (n *Node) SyncState(ctx context.Context) (*lotus.SyncState, error) {
 	return serve.Call(n.gate, ctx, "SyncState", func() (*lotus.SyncState, error) {
-		return &lotus.SyncState{ActiveSyncs: []lotus.ActiveSync{{WorkerID: 1}}, VMApplied: uint64(n.chain.Epoch())}, nil
+		return &lotus.SyncState{ActiveSyncs: []lotus.ActiveSync{{WorkerID: 1}}, VMApplied: uint64(n.chain.Chain().Epoch())}, nil
 	})
 }
 
@@ -128,27 +129,6 @@ func (n *Node) ChainGetTipSet(ctx context.Context, key lotus.TipSetKey) (*lotus.
 // ChainGetTipSetByHeight returns the tipset at a height, or the one before.
 func (n *Node) ChainGetTipSetByHeight(ctx context.Context, h abi.ChainEpoch, key lotus.TipSetKey) (*lotus.TipSet, error) {
 	return serve.Call(n.gate, ctx, "ChainGetTipSetByHeight", func() (*lotus.TipSet, error) { return n.chain.TipSetByHeight(h, key) })
-}
-
-// ParentMessage is one entry of ChainGetParentMessages.
-type ParentMessage struct {
-	Cid     cid.Cid
-	Message *lotus.Message
-}
-
-// ChainGetParentMessages returns the messages of the parents of a block; null for none.
-func (n *Node) ChainGetParentMessages(ctx context.Context, block cid.Cid) ([]ParentMessage, error) {
-	return serve.Call(n.gate, ctx, "ChainGetParentMessages", func() ([]ParentMessage, error) {
-		msgs, err := n.chain.ParentMessages(block)
-		if err != nil {
-			return nil, err
-		}
-		var out []ParentMessage
-		for _, m := range msgs {
-			out = append(out, ParentMessage{Cid: *m.CID, Message: &m.Message})
-		}
-		return out, nil
-	})
 }
 
 // ChainNotify streams head changes, the present head first. It needs a websocket.
@@ -195,7 +175,7 @@ func (n *Node) forward(ctx context.Context, changes <-chan []*lotus.HeadChange, 
 
 // StateNetworkName returns the network's name.
 func (n *Node) StateNetworkName(ctx context.Context) (string, error) {
-	return serve.Call(n.gate, ctx, "StateNetworkName", func() (string, error) { return n.chain.Config().NetworkName, nil })
+	return serve.Call(n.gate, ctx, "StateNetworkName", func() (string, error) { return n.chain.Chain().Config().NetworkName, nil })
 }
 
 // StateNetworkVersion returns the network version at a tipset.
@@ -204,7 +184,7 @@ func (n *Node) StateNetworkVersion(ctx context.Context, key lotus.TipSetKey) (ne
 		if _, err := n.chain.TipSet(key); err != nil {
 			return 0, err
 		}
-		return n.chain.Config().NetworkVersion, nil
+		return n.chain.Chain().Config().NetworkVersion, nil
 	})
 }
 

@@ -115,7 +115,7 @@ func push(t *testing.T, c *Chain, m lotus.Message) *lotus.SignedMessage {
 
 // TestMessageCid computes the CID of a message that a real node accepted.
 func TestMessageCid(t *testing.T) {
-	b, err := os.ReadFile("../../lotus/testdata/MpoolPushMessage-SubmitWindowedPoSt.json")
+	b, err := os.ReadFile("../../../internal/lotus/testdata/MpoolPushMessage-SubmitWindowedPoSt.json")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -134,7 +134,7 @@ func TestMessageCid(t *testing.T) {
 // TestTicketOrder sorts the blocks of recorded tipsets as the real node did.
 func TestTicketOrder(t *testing.T) {
 	for _, name := range []string{"ChainHead", "ChainGetTipSetByHeight"} {
-		b, err := os.ReadFile("../../lotus/testdata/" + name + ".json")
+		b, err := os.ReadFile("../../../internal/lotus/testdata/" + name + ".json")
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -12,7 +12,7 @@ import (
 // TestHeaderCid computes the CIDs of blocks that a real node named.
 func TestHeaderCid(t *testing.T) {
 	for _, name := range []string{"ChainHead", "ChainGetGenesis", "ChainGetTipSetByHeight", "ChainGetTipSet"} {
-		b, err := os.ReadFile(filepath.Join("../../lotus/testdata", name+".json"))
+		b, err := os.ReadFile(filepath.Join("../../../internal/lotus/testdata", name+".json"))
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -50,6 +50,10 @@ func (c *Chain) Nodes() []*Node { return slices.Clone(c.nodes) }
 // Chain returns the chain a node is on.
 func (n *Node) Chain() *Chain { return n.c }
 
+// PoolLimit is how many messages the node's pool holds before the cheapest are
+// put out.
+func (n *Node) PoolLimit() int { return n.pool.limit }
+
 // Freeze lets the node's head stand still, or ends that: then it moves to the
 // chain's head in one step.
 func (n *Node) Freeze(on bool) {

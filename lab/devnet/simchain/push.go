@@ -30,7 +30,7 @@ func (n *Node) EstimateGas(ctx context.Context, msg lotus.Message, spec *lotus.M
 		msg.Value = big.Zero()
 	}
 	if msg.GasLimit == 0 {
-		used, err := n.dryRun(ctx, msg, e)
+		used, err := n.dryRun(ctx, msg, e, nil)
 		if err != nil {
 			return nil, err
 		}
@@ -46,9 +46,9 @@ func (n *Node) EstimateGas(ctx context.Context, msg lotus.Message, spec *lotus.M
 	return &msg, nil
 }
 
-// GasUsed executes a message at the tipset of key, without effect, and returns
-// the gas it used.
-func (n *Node) GasUsed(ctx context.Context, msg lotus.Message, key lotus.TipSetKey) (int64, error) {
+// GasUsed executes a message at the tipset of key, after others of its sender
+// that are not in the pool, without effect, and returns the gas it used.
+func (n *Node) GasUsed(ctx context.Context, msg lotus.Message, key lotus.TipSetKey, before ...*lotus.Message) (int64, error) {
 	e, err := n.resolve(key)
 	if err != nil {
 		return 0, err
@@ -56,12 +56,12 @@ func (n *Node) GasUsed(ctx context.Context, msg lotus.Message, key lotus.TipSetK
 	if msg.Value.Nil() {
 		msg.Value = big.Zero()
 	}
-	return n.dryRun(ctx, msg, e)
+	return n.dryRun(ctx, msg, e, before)
 }
 
 // dryRun executes a message without a trace and without a fee, after those of
-// its sender that wait in the pool, and returns the gas it used.
-func (n *Node) dryRun(ctx context.Context, msg lotus.Message, at *entry) (int64, error) {
+// its sender that wait in the pool and those before, and returns the gas it used.
+func (n *Node) dryRun(ctx context.Context, msg lotus.Message, at *entry, before []*lotus.Message) (int64, error) {
 	c := n.c
 	sender := c.accountOf(msg.From)
 	if sender == 0 {
@@ -70,6 +70,15 @@ func (n *Node) dryRun(ctx context.Context, msg lotus.Message, at *entry) (int64,
 	st, where := at.mid, env{view{c.cfg.Seed, at}, at.ts.Height, big.Zero()}
 	for _, m := range n.waiting(sender, st) {
 		after, _, err := c.execute(ctx, st, where, &m.Message)
+		if err != nil {
+			return 0, err
+		}
+		st = after
+	}
+	for _, m := range before {
+		ahead := *m
+		ahead.Nonce = st.Nonce(sender)
+		after, _, err := c.execute(ctx, st, where, &ahead)
 		if err != nil {
 			return 0, err
 		}
