@@ -58,6 +58,16 @@ bench-scale: ## windows of 1, 2, 4, ... sectors for 30 minutes, and what a full 
 full-partition: ## keys (60.8 GB), proof and verification of a whole 32 GiB partition; goes on after an interruption
 	$(GO) run ./cmd/wdpost-bench --workdir $(FULL_DIR) full $(BENCH)
 
+.PHONY: release
+release: ## static binaries, archives, deb, rpm, container image, bill of materials and checksums, into dist/
+	cd lab/release && $(GO) run . --out ../../dist
+
+.PHONY: release-check
+release-check: ## the release of this commit, made twice in two folders, is the same bit for bit
+	@dir=$$(mktemp -d) && trap 'rm -rf '$$dir EXIT && for copy in one two; do \
+	  git clone -q . $$dir/$$copy && (cd $$dir/$$copy/lab/release && $(GO) run . --arch amd64 --out ../../dist) || exit 1; \
+	done && diff $$dir/one/dist/SHA256SUMS $$dir/two/dist/SHA256SUMS && echo 'the release is reproducible'
+
 # The generators that `make generate` runs; their versions stand in what they make.
 PROTOC      = 3.21.12
 GEN_GO      = google.golang.org/protobuf/cmd/protoc-gen-go@v1.36.12
@@ -76,6 +86,7 @@ lint: ## gofmt, vet, staticcheck, arm64 and cgo-free builds
 	@test -z "$$(gofmt -l .)" || { gofmt -l .; echo 'run gofmt -w on these'; exit 1; }
 	$(GO) vet ./... && $(GO) vet -tags e2e,galera,soak,differential ./...
 	$(GO) run $(STATICCHECK) ./...
+	cd lab/release && $(GO) vet ./...
 	GOOS=linux GOARCH=arm64 $(GO) build ./...
 	$(GO) mod verify >/dev/null
 
