@@ -2,16 +2,13 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"time"
 
-	"github.com/filecoin-project/go-address"
 	"github.com/filecoin-project/go-state-types/abi"
-	"github.com/ipfs/go-cid"
 
-	"wdpost/internal/lotus"
 	"wdpost/internal/message"
+	payers "wdpost/internal/message/sender"
 	"wdpost/internal/poster"
 	"wdpost/internal/sector"
 )
@@ -56,88 +53,8 @@ func (c copies) Locate(_ context.Context, miner, number uint64, updated bool) (c
 	return found[0].CacheDir, found[0].SealedFile, nil
 }
 
-// sender is the message room in the poster's words.
+// sender is the way of messages: the service that sends, and who pays.
 type sender struct {
-	messages message.Sender
-	selector *message.Selector
-}
-
-// SelectSender implements poster.Sender.
-func (s *sender) SelectSender(ctx context.Context, miner address.Address, configured []address.Address) (address.Address, error) {
-	addr, err := s.selector.Select(ctx, miner, configured)
-	if errors.Is(err, message.ErrNoSender) {
-		return addr, fmt.Errorf("%w: %w", poster.ErrNoSender, err)
-	}
-	return addr, err
-}
-
-// Push implements poster.Sender.
-func (s *sender) Push(ctx context.Context, id string, msg *lotus.Message, spec poster.SendSpec) (poster.Handle, error) {
-	f := spec.Fees
-	h, err := s.messages.Push(ctx, id, msg, message.Spec{
-		Fees: message.Fees{
-			GasOverEstimation: f.GasOverEstimation, GasOverPremium: f.GasOverPremium,
-			GasFeeCap: f.GasFeeCap, MaxFeeCap: f.MaxFeeCap,
-		},
-		ExpireEpoch: spec.Expire,
-	})
-	return posterHandle(h), err
-}
-
-// Find implements poster.Sender.
-func (s *sender) Find(ctx context.Context, h poster.Handle) (poster.MessageOutcome, error) {
-	handle, err := messageHandle(h)
-	if err != nil {
-		return poster.MessageOutcome{}, err
-	}
-	o, err := s.messages.Find(ctx, handle)
-	return posterOutcome(o), err
-}
-
-// Wait implements poster.Sender.
-func (s *sender) Wait(ctx context.Context, h poster.Handle, confidence uint64) (poster.MessageOutcome, error) {
-	handle, err := messageHandle(h)
-	if err != nil {
-		return poster.MessageOutcome{}, err
-	}
-	o, err := s.messages.Wait(ctx, handle, confidence)
-	return posterOutcome(o), err
-}
-
-func posterHandle(h message.Handle) poster.Handle {
-	out := poster.Handle{ID: h.ID}
-	if h.CID != nil {
-		out.CID = h.CID.String()
-	}
-	return out
-}
-
-func messageHandle(h poster.Handle) (message.Handle, error) {
-	out := message.Handle{ID: h.ID}
-	if h.CID != "" {
-		c, err := cid.Decode(h.CID)
-		if err != nil {
-			return out, fmt.Errorf("message %s: its CID %q: %w", h.ID, h.CID, err)
-		}
-		out.CID = &c
-	}
-	return out, nil
-}
-
-func posterOutcome(o message.Outcome) poster.MessageOutcome {
-	out := poster.MessageOutcome{Handle: posterHandle(o.Handle), Reason: o.Reason, ExitCode: o.Receipt.ExitCode, Height: o.Height}
-	switch o.State {
-	case message.Pending:
-		out.State = poster.MessagePending
-	case message.Landed:
-		out.State = poster.MessageExecuted
-	case message.Failed:
-		out.State = poster.MessageDropped
-	case message.Replaced:
-		out.State = poster.MessageDropped
-		if out.Reason == "" {
-			out.Reason = "another message took its nonce"
-		}
-	}
-	return out
+	message.Sender
+	*payers.Chooser
 }

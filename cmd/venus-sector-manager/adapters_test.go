@@ -4,37 +4,11 @@ import (
 	"testing"
 
 	"github.com/filecoin-project/go-state-types/abi"
-	"github.com/ipfs/go-cid"
 
 	"wdpost/internal/chain"
 	"wdpost/internal/config"
 	"wdpost/internal/lotus"
-	"wdpost/internal/message"
-	"wdpost/internal/poster"
 )
-
-func TestOutcomes(t *testing.T) {
-	c := cid.MustParse("bafy2bzacecnamqgqmifpluoeldx7zzglxcljo6oja4vrmtj7432rphldpdmm2")
-	for in, want := range map[message.State]poster.MessageState{
-		message.Unknown: poster.MessageUnknown, message.Pending: poster.MessagePending,
-		message.Landed: poster.MessageExecuted, message.Failed: poster.MessageDropped, message.Replaced: poster.MessageDropped,
-	} {
-		got := posterOutcome(message.Outcome{State: in, Handle: message.Handle{ID: "x", CID: &c}, Height: 7, Receipt: lotus.MessageReceipt{ExitCode: 3}})
-		if got.State != want || got.Handle.CID != c.String() || got.Height != 7 || got.ExitCode != 3 {
-			t.Errorf("%s: %+v", in, got)
-		}
-		if got.State == poster.MessageDropped && in == message.Replaced && got.Reason == "" {
-			t.Error("a replaced message is dropped without a reason")
-		}
-	}
-	h, err := messageHandle(poster.Handle{ID: "x", CID: c.String()})
-	if err != nil || posterHandle(h) != (poster.Handle{ID: "x", CID: c.String()}) {
-		t.Errorf("handle %+v, %v", h, err)
-	}
-	if _, err := messageHandle(poster.Handle{ID: "x", CID: "nonsense"}); err == nil {
-		t.Error("a malformed CID was taken")
-	}
-}
 
 func TestHeadOf(t *testing.T) {
 	ts := func(h abi.ChainEpoch) *lotus.TipSet { return &lotus.TipSet{Height: h} }

@@ -25,6 +25,9 @@ import (
 	"wdpost/internal/ledger/sqlite"
 	"wdpost/internal/lotus"
 	"wdpost/internal/message"
+	"wdpost/internal/message/messager"
+	"wdpost/internal/message/node"
+	payers "wdpost/internal/message/sender"
 	"wdpost/internal/poster"
 	"wdpost/internal/prover"
 	"wdpost/internal/run"
@@ -58,7 +61,8 @@ type joined struct {
 	engine   *prover.Engine
 	proving  *proving
 	messages message.Sender
-	selector *message.Selector
+	payers   *payers.Chooser
+	pace     *message.Pace
 	poster   *poster.Poster   // nil without --poster
 	winning  *winning.Service // nil without --miner
 	types    []post.ProofType // what this process proves, for the warm-up
@@ -215,7 +219,10 @@ func (d *daemon) work(ctx context.Context) error {
 	if j.poster != nil {
 		group.Go(func() error { return j.poster.Run(workCtx) })
 		group.Go(func() error {
-			return d.node.Follow(workCtx, func(_ context.Context, e chain.HeadEvent) { j.poster.OnHead(headOf(e)) })
+			return d.node.Follow(workCtx, func(_ context.Context, e chain.HeadEvent) {
+				j.pace.Saw(e.Head.Height)
+				j.poster.OnHead(headOf(e))
+			})
 		})
 		group.Go(func() error { d.pruneLedger(workCtx, j.ledger); return nil })
 		group.Go(func() error { d.checkSenders(workCtx, j); return nil })
@@ -297,7 +304,8 @@ func (d *daemon) join(ctx context.Context) (*joined, error) {
 	if j.ledger, err = d.openLedger(ctx, network); err != nil {
 		return nil, errors.Join(err, j.close())
 	}
-	if j.messages, err = d.newSender(j.clock); err != nil {
+	j.pace = message.NewPace(func() abi.ChainEpoch { return j.clock.EpochAt(time.Now()) })
+	if j.messages, err = d.newSender(j.clock, j.pace); err != nil {
 		return nil, errors.Join(err, j.close())
 	}
 	if err := errors.Join(d.joinPoster(j), d.joinWinning(j, infos)); err != nil {
@@ -395,16 +403,16 @@ func levelOf(err error) slog.Level {
 
 // newSender sends through the messager, or through the node when the config
 // says "none".
-func (d *daemon) newSender(clock chain.Clock) (message.Sender, error) {
+func (d *daemon) newSender(clock chain.Clock, pace *message.Pace) (message.Sender, error) {
 	api := d.cfg.Common.API
 	addr := api.Messager
 	if addr == "" && len(api.Gateway) > 0 {
 		addr = api.Gateway[0]
 	}
 	if addr == "" || addr == "none" {
-		return message.NewNodeSender(d.node, clock.BlockDelay/2), nil
+		return node.New(node.Config{API: d.node, PollInterval: clock.BlockDelay / 2, Epoch: pace.Epoch}), nil
 	}
-	return message.NewMessager(message.MessagerConfig{Address: addr, Token: api.Token, PollInterval: clock.BlockDelay / 2})
+	return messager.New(messager.Config{Address: addr, Token: api.Token, PollInterval: clock.BlockDelay / 2, Epoch: pace.Epoch})
 }
 
 // headOf is a move of the head in the poster's words.
@@ -423,10 +431,10 @@ func (d *daemon) joinPoster(j *joined) error {
 		return nil
 	}
 	checks := &sectorChecker{checker: sector.NewChecker(d.locator, d.guard), limit: d.cfg.Common.Proving.PartitionCheckTimeout.D(), strict: map[abi.ActorID]bool{}}
-	j.selector = message.NewSelector(d.node, j.messages, j.clock.BlockDelay/2, d.log)
+	j.payers = payers.New(payers.Config{State: d.node, Service: j.messages, Keep: j.clock.BlockDelay / 2, Log: d.log})
 	cfg := poster.Config{
 		Chain: d.node, Prover: j.proving, Verifier: j.proving, Sectors: checks,
-		Sender: &sender{messages: j.messages, selector: j.selector},
+		Sender: &sender{Sender: j.messages, Chooser: j.payers},
 		Ledger: j.ledger, Log: d.log, BlockDelay: j.clock.BlockDelay,
 	}
 	for _, m := range d.miners(posts) {
@@ -445,9 +453,10 @@ func posterMiner(m config.Miner) poster.MinerConfig {
 		senders = append(senders, s.Address)
 	}
 	return poster.MinerConfig{
-		Miner:   abi.ActorID(m.Actor),
-		Senders: senders,
-		Fees: poster.Fees{
+		Miner:               abi.ActorID(m.Actor),
+		Senders:             senders,
+		AllowWorkerFallback: true,
+		Fees: message.Fees{
 			GasOverEstimation: p.GasOverEstimation, GasOverPremium: p.GasOverPremium,
 			GasFeeCap: p.GasFeeCap.Amount(), MaxFeeCap: p.MaxFeeCap.Amount(),
 		},

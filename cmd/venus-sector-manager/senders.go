@@ -21,7 +21,10 @@ func (d *daemon) checkSenders(ctx context.Context, j *joined) {
 		for _, m := range d.miners(posts) {
 			addr, err := address.NewIDAddress(m.Actor)
 			if err == nil {
-				_, err = j.selector.Select(ctx, addr, posterMiner(m).Senders)
+				p := posterMiner(m)
+				_, err = j.payers.Senders(ctx, message.Wish{
+					Miner: addr, Configured: p.Senders, WorkerFallback: p.AllowWorkerFallback, OwnerFallback: p.AllowOwnerFallback,
+				})
 			}
 			if errors.Is(err, message.ErrNoSender) {
 				missing = append(missing, err)

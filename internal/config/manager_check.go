@@ -74,10 +74,8 @@ func (m *Manager) checkMiners(c *checker) {
 }
 
 func checkPoSt(c *checker, key string, p PoSt) {
-	c.require(p.GasOverEstimation >= 0, key+".GasOverEstimation", "must be 0 or more, is %v", p.GasOverEstimation)
-	c.require(p.GasOverPremium >= 0, key+".GasOverPremium", "must be 0 or more, is %v", p.GasOverPremium)
-	if p.GasOverEstimation > 0 && p.GasOverEstimation < 1 {
-		c.warn(key+".GasOverEstimation", "%v is less than 1: messages may run out of gas", p.GasOverEstimation)
+	for _, problem := range p.Fees().Problems() { // the sender's own rule
+		c.fail(key+"."+problem.Key, "%s", problem.Reason)
 	}
 	submit, start := p.SubmitConfidence, p.ChallengeConfidence
 	if submit == 0 {

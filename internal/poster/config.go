@@ -8,28 +8,23 @@ import (
 
 	"github.com/filecoin-project/go-address"
 	"github.com/filecoin-project/go-state-types/abi"
-	"github.com/filecoin-project/go-state-types/big"
 
 	"wdpost/internal/deadline"
 	"wdpost/internal/ledger"
+	"wdpost/internal/message"
 )
-
-// Fees is the price of a message, in the words of [Miners.PoSt]. Zero values
-// leave the decision to whoever sends it.
-type Fees struct {
-	GasOverEstimation float64
-	GasOverPremium    float64
-	GasFeeCap         big.Int // attoFIL for a unit of gas
-	MaxFeeCap         big.Int // stands in for GasFeeCap where that is zero
-}
 
 // MinerConfig is one miner's [Miners.PoSt].
 type MinerConfig struct {
 	// Miner is the actor ID, the number in t01008.
 	Miner abi.ActorID
-	// Senders may send for the miner; none means its worker.
+	// Senders may send for the miner; none means its control addresses and
+	// its worker.
 	Senders []address.Address
-	Fees    Fees
+	// AllowWorkerFallback and AllowOwnerFallback let others send where no
+	// configured sender can.
+	AllowWorkerFallback, AllowOwnerFallback bool
+	Fees                                    message.Fees
 
 	// Confidence is how many epochs deep a message must be to count as landed;
 	// 0 means 10.

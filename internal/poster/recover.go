@@ -16,6 +16,7 @@ import (
 	"wdpost/internal/deadline"
 	"wdpost/internal/ledger"
 	"wdpost/internal/lotus"
+	"wdpost/internal/message"
 )
 
 // recheckEpochs is how long, at most, sectors that could not be read are left
@@ -212,12 +213,12 @@ func (m *miner) declare(ctx context.Context, di dline.Info, recs []recovery, pas
 	if err != nil {
 		return row, err
 	}
-	from, err := m.cfg.Sender.SelectSender(ctx, m.addr, m.conf.Senders)
+	from, err := m.payer(ctx)
 	if err != nil {
-		return row, fmt.Errorf("choose the sender: %w", err)
+		return row, err
 	}
 	m.keepRecovery(ctx, row, log)
-	handle, err := m.cfg.Sender.Push(ctx, row.ID, newMessage(m.addr, from, methodRecover, params), SendSpec{Fees: m.conf.Fees, Expire: di.FaultCutoff})
+	handle, err := m.cfg.Sender.Push(ctx, row.ID, newMessage(m.addr, from, methodRecover, params), message.Spec{Fees: m.conf.Fees, Expire: di.FaultCutoff})
 	if err != nil {
 		return row, fmt.Errorf("push message %s: %w", row.ID, err)
 	}
@@ -232,9 +233,9 @@ func (m *miner) declare(ctx context.Context, di dline.Info, recs []recovery, pas
 func (m *miner) awaitRecoveries(ctx context.Context, rows []ledger.Message, log *slog.Logger) error {
 	var errs []error
 	for _, row := range rows {
-		var out MessageOutcome
+		var out message.Outcome
 		err := m.retry(ctx, func() (err error) {
-			out, err = m.cfg.Sender.Wait(ctx, Handle{ID: row.ID, CID: row.Handle}, m.conf.confidence())
+			out, err = m.cfg.Sender.Wait(ctx, message.Handle{ID: row.ID, CID: row.Handle}, m.conf.confidence())
 			return err
 		})
 		if err != nil {
@@ -242,11 +243,11 @@ func (m *miner) awaitRecoveries(ctx context.Context, rows []ledger.Message, log 
 			continue
 		}
 		row.Epoch, row.ExitCode, row.Handle = int64(out.Height), int64(out.ExitCode), out.Handle.CID
-		if out.State == MessageExecuted && out.ExitCode == 0 {
+		if out.Succeeded() {
 			row.State = ledger.Landed
 			log.Info("declare faults recovered message succeeded", "message", row.ID, "epoch", out.Height)
 		} else {
-			row.State, row.Error = ledger.Failed, out.why()
+			row.State, row.Error = ledger.Failed, whyFailed(out)
 			errs = append(errs, fmt.Errorf("message %s: %s", row.ID, row.Error))
 		}
 		m.keepRecovery(ctx, row, log)

@@ -2,17 +2,16 @@ package poster
 
 import (
 	"context"
-	"errors"
 
 	"github.com/filecoin-project/go-address"
 	"github.com/filecoin-project/go-bitfield"
 	"github.com/filecoin-project/go-state-types/abi"
 	"github.com/filecoin-project/go-state-types/crypto"
 	"github.com/filecoin-project/go-state-types/dline"
-	"github.com/filecoin-project/go-state-types/exitcode"
 	"github.com/filecoin-project/go-state-types/network"
 
 	"wdpost/internal/lotus"
+	"wdpost/internal/message"
 	"wdpost/internal/task"
 )
 
@@ -85,55 +84,15 @@ type CheckResult struct {
 	Bad  map[uint64]error // why it cannot be proven
 }
 
-// ErrNoSender is wrapped by Sender.SelectSender when no address may send.
-var ErrNoSender = errors.New("no address may send messages for the miner")
-
-// Sender hands messages over and tells what became of them.
+// Sender hands messages over and tells what became of them; see
+// message.Sender, and message.Wish for who is to pay.
 type Sender interface {
-	// SelectSender chooses the address that pays for the miner's message, among
-	// the configured ones if there are any.
-	SelectSender(ctx context.Context, miner address.Address, configured []address.Address) (address.Address, error)
-	// Push hands msg over under id. It is idempotent by id: once it returned
-	// without error, and also where an earlier call was answered with an error
-	// but took effect, pushing the id again changes nothing and returns the
-	// first message's handle. The message is given up at spec.Expire.
-	Push(ctx context.Context, id string, msg *lotus.Message, spec SendSpec) (Handle, error)
-	// Find tells what is known of a message now; a handle with the ID alone
-	// will do for a message whose Push was never answered.
-	Find(ctx context.Context, h Handle) (MessageOutcome, error)
-	// Wait returns when the message was executed confidence epochs ago or is
-	// sure never to be, or with an error.
-	Wait(ctx context.Context, h Handle, confidence uint64) (MessageOutcome, error)
-}
-
-// SendSpec is the price of a message and how long it is worth sending.
-type SendSpec struct {
-	Fees   Fees
-	Expire abi.ChainEpoch // first epoch at which it is worthless; 0 means never
-}
-
-// Handle names a message that was handed over. CID is empty until it is known.
-type Handle struct {
-	ID  string
-	CID string
-}
-
-// MessageState is what became of a message.
-type MessageState int
-
-// States of a message.
-const (
-	MessageUnknown  MessageState = iota // nobody ever heard of it
-	MessagePending                      // handed over, not executed
-	MessageExecuted                     // executed; see ExitCode
-	MessageDropped                      // never to be executed
-)
-
-// MessageOutcome is a message's state and, once executed, how and where.
-type MessageOutcome struct {
-	State    MessageState
-	Handle   Handle // with the CID, as soon as it is known
-	ExitCode exitcode.ExitCode
-	Height   abi.ChainEpoch
-	Reason   string // why it was dropped
+	// Senders lists the addresses that can send as wished, the best first;
+	// message.ErrNoSender if there is none.
+	Senders(ctx context.Context, wish message.Wish) ([]message.Candidate, error)
+	Push(ctx context.Context, id string, msg *lotus.Message, spec message.Spec) (message.Handle, error)
+	Find(ctx context.Context, h message.Handle) (message.Outcome, error)
+	Wait(ctx context.Context, h message.Handle, confidence uint64) (message.Outcome, error)
+	Replace(ctx context.Context, h message.Handle, to message.Price) (message.Handle, error)
+	GiveUp(ctx context.Context, h message.Handle) error
 }

@@ -24,6 +24,7 @@ import (
 	"github.com/ipfs/go-cid"
 
 	"wdpost/internal/lotus"
+	"wdpost/internal/message"
 	"wdpost/internal/task"
 )
 
@@ -44,7 +45,7 @@ type simPart struct{ all, faulty, recovering []uint64 }
 type simState struct {
 	parts    map[uint64][]simPart           // by deadline
 	posted   map[uint64][]uint64            // by deadline, in the present window
-	executed map[string]MessageOutcome      // by message id
+	executed map[string]message.Outcome     // by message id
 	proven   map[window]map[uint64]int      // accepted submissions by window and partition
 	due      map[window][]uint64            // partitions due in a window, noted at its close
 	lost     map[window]map[uint64][]uint64 // sectors that went faulty at the close of a window
@@ -103,7 +104,7 @@ type simMessage struct {
 func newSimChain(t *testing.T, at abi.ChainEpoch, parts map[uint64][][]uint64) *simChain {
 	c := &simChain{t: t, miner: 1008}
 	s := &simState{
-		parts: map[uint64][]simPart{}, posted: map[uint64][]uint64{}, executed: map[string]MessageOutcome{},
+		parts: map[uint64][]simPart{}, posted: map[uint64][]uint64{}, executed: map[string]message.Outcome{},
 		proven: map[window]map[uint64]int{}, due: map[window][]uint64{}, lost: map[window]map[uint64][]uint64{},
 	}
 	for d, ps := range parts {
@@ -164,7 +165,7 @@ func (c *simChain) grow(nulls abi.ChainEpoch) *lotus.TipSet {
 		if code == 0 {
 			code = c.execute(s, epoch, m.msg)
 		}
-		s.executed[m.id] = MessageOutcome{State: MessageExecuted, ExitCode: code, Height: epoch}
+		s.executed[m.id] = message.Outcome{State: message.Executed, ExitCode: code, Height: epoch}
 	}
 	c.heads, c.states = append(c.heads, ts), append(c.states, s)
 	return ts

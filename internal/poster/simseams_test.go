@@ -14,6 +14,7 @@ import (
 
 	"wdpost/internal/ledger"
 	"wdpost/internal/lotus"
+	"wdpost/internal/message"
 	"wdpost/internal/task"
 )
 
@@ -62,13 +63,20 @@ type simSender struct {
 	faults
 }
 
-func (s *simSender) SelectSender(context.Context, address.Address, []address.Address) (address.Address, error) {
-	return address.NewIDAddress(100)
+func (s *simSender) Senders(context.Context, message.Wish) ([]message.Candidate, error) {
+	from, err := address.NewIDAddress(100)
+	return []message.Candidate{{Address: from, Role: "configured"}}, err
 }
 
-func (s *simSender) Push(ctx context.Context, id string, msg *lotus.Message, spec SendSpec) (Handle, error) {
+func (s *simSender) Replace(_ context.Context, h message.Handle, _ message.Price) (message.Handle, error) {
+	return h, message.ErrRefused
+}
+
+func (s *simSender) GiveUp(context.Context, message.Handle) error { return message.ErrCannotGiveUp }
+
+func (s *simSender) Push(ctx context.Context, id string, msg *lotus.Message, spec message.Spec) (message.Handle, error) {
 	if ctx.Err() != nil {
-		return Handle{}, ctx.Err()
+		return message.Handle{}, ctx.Err()
 	}
 	apply, err := s.ask("push")
 	if apply {
@@ -79,14 +87,14 @@ func (s *simSender) Push(ctx context.Context, id string, msg *lotus.Message, spe
 		s.chain.mu.Unlock()
 	}
 	if err != nil {
-		return Handle{}, err
+		return message.Handle{}, err
 	}
-	return Handle{ID: id, CID: "cid of " + id}, nil
+	return message.Handle{ID: id, CID: "cid of " + id}, nil
 }
 
-func (s *simSender) Find(ctx context.Context, h Handle) (MessageOutcome, error) {
+func (s *simSender) Find(ctx context.Context, h message.Handle) (message.Outcome, error) {
 	if _, err := s.ask("find"); err != nil {
-		return MessageOutcome{}, err
+		return message.Outcome{}, err
 	}
 	s.chain.mu.Lock()
 	defer s.chain.mu.Unlock()
@@ -96,18 +104,18 @@ func (s *simSender) Find(ctx context.Context, h Handle) (MessageOutcome, error) 
 		return out, nil
 	}
 	if slices.ContainsFunc(s.chain.pool, func(m *simMessage) bool { return m.id == h.ID }) {
-		return MessageOutcome{State: MessagePending, Handle: h}, nil
+		return message.Outcome{State: message.Pending, Handle: h}, nil
 	}
-	return MessageOutcome{}, nil
+	return message.Outcome{}, nil
 }
 
-func (s *simSender) Wait(ctx context.Context, h Handle, confidence uint64) (MessageOutcome, error) {
+func (s *simSender) Wait(ctx context.Context, h message.Handle, confidence uint64) (message.Outcome, error) {
 	if h.CID == "" {
-		return MessageOutcome{}, errors.New("a message without a CID cannot be waited for")
+		return message.Outcome{}, errors.New("a message without a CID cannot be waited for")
 	}
 	for {
 		if _, err := s.ask("wait"); err != nil {
-			return MessageOutcome{}, err
+			return message.Outcome{}, err
 		}
 		s.chain.mu.Lock()
 		out, ok := s.chain.states[s.chain.last()].executed[h.ID]
@@ -119,7 +127,7 @@ func (s *simSender) Wait(ctx context.Context, h Handle, confidence uint64) (Mess
 		}
 		select {
 		case <-ctx.Done():
-			return MessageOutcome{}, ctx.Err()
+			return message.Outcome{}, ctx.Err()
 		case <-time.After(simDelay / 2):
 		}
 	}

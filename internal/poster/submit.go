@@ -7,12 +7,14 @@ import (
 	"slices"
 	"time"
 
+	"github.com/filecoin-project/go-address"
 	"github.com/filecoin-project/go-state-types/abi"
 	"github.com/filecoin-project/go-state-types/crypto"
 
 	"wdpost/internal/deadline"
 	"wdpost/internal/ledger"
 	"wdpost/internal/lotus"
+	"wdpost/internal/message"
 )
 
 // errStale marks a proof that no longer answers the chain's question.
@@ -68,7 +70,7 @@ func (r *run) handOver(ctx context.Context, b *batch, a deadline.Submit) (deadli
 		Partitions: b.indices(), Attempt: a.Attempt, State: ledger.Sending, CreatedAt: time.Now(),
 	}
 	r.note(ctx, b, row)
-	handle, err := r.m.cfg.Sender.Push(ctx, row.ID, msg, SendSpec{Fees: r.m.conf.Fees, Expire: r.info.Close})
+	handle, err := r.m.cfg.Sender.Push(ctx, row.ID, msg, message.Spec{Fees: r.m.conf.Fees, Expire: r.info.Close})
 	if err != nil {
 		return nil, fmt.Errorf("push message %s: %w", row.ID, err)
 	}
@@ -159,11 +161,23 @@ func (r *run) message(ctx context.Context, b *batch, tsk lotus.TipSetKey) (*lotu
 	if err != nil {
 		return nil, err
 	}
-	from, err := r.m.cfg.Sender.SelectSender(ctx, r.m.addr, r.m.conf.Senders)
+	from, err := r.m.payer(ctx)
 	if err != nil {
-		return nil, fmt.Errorf("choose the sender: %w", err)
+		return nil, err
 	}
 	return newMessage(r.m.addr, from, methodSubmit, params), nil
+}
+
+// payer chooses the address that pays for the miner's next message.
+func (m *miner) payer(ctx context.Context, avoid ...address.Address) (address.Address, error) {
+	list, err := m.cfg.Sender.Senders(ctx, message.Wish{
+		Miner: m.addr, Configured: m.conf.Senders, Avoid: avoid,
+		WorkerFallback: m.conf.AllowWorkerFallback, OwnerFallback: m.conf.AllowOwnerFallback,
+	})
+	if err != nil {
+		return address.Undef, fmt.Errorf("choose the sender: %w", err)
+	}
+	return list[0].Address, nil
 }
 
 // note keeps what is known of a message, in memory and in the ledger.

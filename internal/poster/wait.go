@@ -3,10 +3,10 @@ package poster
 import (
 	"context"
 	"errors"
-	"fmt"
 
 	"wdpost/internal/deadline"
 	"wdpost/internal/ledger"
+	"wdpost/internal/message"
 )
 
 // errNeverSent says that no hand-over of a message has begun.
@@ -33,28 +33,25 @@ func (r *run) wait(ctx context.Context, a deadline.Wait) deadline.Event {
 	}
 	row.Handle, row.Epoch, row.ExitCode = out.Handle.CID, int64(out.Height), int64(out.ExitCode)
 	log := r.log.With("partitions", string(a.Batch), "message", row.ID, "cid", row.Handle, "attempt", row.Attempt)
-	if out.State == MessageExecuted && out.ExitCode == 0 {
+	if out.Succeeded() {
 		log.Info("window post message succeeded:", "epoch", out.Height)
 		row.State, row.Error = ledger.Landed, ""
 		r.noteWaited(ctx, a.Batch, row)
 		return deadline.MessageLanded{Ref: r.ref, Batch: a.Batch, Epoch: out.Height}
 	}
-	failed.Reason = out.why()
+	failed.Reason = whyFailed(out)
 	log.Warn("window post message failed", "reason", failed.Reason, "epoch", out.Height)
 	row.State, row.Error = ledger.Failed, failed.Reason
 	r.noteWaited(ctx, a.Batch, row)
 	return failed
 }
 
-// why says in words how a message failed.
-func (o MessageOutcome) why() string {
-	switch o.State {
-	case MessageExecuted:
-		return fmt.Sprintf("the message was executed at epoch %d with exit code %d", o.Height, o.ExitCode)
-	case MessageUnknown:
-		return "the message was never handed over"
+// whyFailed says in words how a message failed.
+func whyFailed(o message.Outcome) string {
+	if o.State == message.Unknown {
+		return "the message was never handed over, or the service that should send it lost it"
 	}
-	return "the message was dropped: " + o.Reason
+	return "the message was " + o.String()
 }
 
 // messageRow finds what is known of message a.Attempt: in memory, or in the
@@ -86,8 +83,8 @@ func (r *run) messageRow(ctx context.Context, a deadline.Wait) (ledger.Message, 
 
 // outcome follows a message to its end; ok is false if ctx ended first. A
 // message whose push was never answered is looked up by its id.
-func (r *run) outcome(ctx context.Context, row ledger.Message) (out MessageOutcome, ok bool) {
-	handle := Handle{ID: row.ID, CID: row.Handle}
+func (r *run) outcome(ctx context.Context, row ledger.Message) (out message.Outcome, ok bool) {
+	handle := message.Handle{ID: row.ID, CID: row.Handle}
 	for try := 0; r.m.pause(ctx, try); try++ {
 		if row.State == ledger.Sending {
 			found, err := r.m.cfg.Sender.Find(ctx, handle)
@@ -95,7 +92,7 @@ func (r *run) outcome(ctx context.Context, row ledger.Message) (out MessageOutco
 				r.log.Debug("asking for a message failed; it is asked again", "message", row.ID, "error", err)
 				continue
 			}
-			if found.State == MessageUnknown {
+			if found.State == message.Unknown {
 				return found, true
 			}
 			row.State, handle = ledger.Sent, found.Handle
@@ -106,7 +103,7 @@ func (r *run) outcome(ctx context.Context, row ledger.Message) (out MessageOutco
 		}
 		r.log.Debug("waiting for a message failed; it is waited for again", "message", row.ID, "error", err)
 	}
-	return MessageOutcome{}, false
+	return message.Outcome{}, false
 }
 
 // noteWaited keeps the end of a message, also of one that an earlier process sent.

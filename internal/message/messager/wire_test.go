@@ -1,4 +1,4 @@
-package message
+package messager_test
 
 import (
 	"context"
@@ -13,6 +13,9 @@ import (
 	"github.com/filecoin-project/go-state-types/big"
 
 	"wdpost/internal/endpoint"
+	"wdpost/internal/message"
+	"wdpost/internal/message/messager"
+	"wdpost/internal/message/messagetest"
 )
 
 // wireMessager answers with the bytes that a messager sends, method by method,
@@ -69,8 +72,8 @@ func TestMessagerWire(t *testing.T) {
 	}}
 	srv := httptest.NewServer(fake)
 	defer srv.Close()
-	open := func(token string) *Messager {
-		m, err := NewMessager(MessagerConfig{Address: "ws" + strings.TrimPrefix(srv.URL, "http"), Token: token})
+	open := func(token string) *messager.Sender {
+		m, err := messager.New(messager.Config{Address: "ws" + strings.TrimPrefix(srv.URL, "http"), Token: token})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -78,31 +81,39 @@ func TestMessagerWire(t *testing.T) {
 		return m
 	}
 	m := open("good")
-	h, err := m.Push(t.Context(), "a", post(1), Spec{ExpireEpoch: 800, Fees: Fees{GasOverEstimation: 1.2, GasFeeCap: big.NewInt(5e9)}})
+	h, err := m.Push(t.Context(), "a", messagetest.Post(1), message.Spec{Expire: 800, Fees: message.Fees{GasOverEstimation: 1.2, GasFeeCap: big.NewInt(5e9)}})
 	if err != nil || h.ID != "a" {
 		t.Fatalf("handle %s, %v", h, err)
 	}
 	asked := fake.asked["Message.PushMessageWithId"]
 	for _, part := range []string{
 		`["a",{`, `"To":"t01008"`, `"From":"t0100"`, `"GasFeeCap":"5000000000"`, `"Value":"0"`, `"GasPremium":"0"`, `"Params":"AQ=="`,
-		`{"expireEpoch":800,"gasOverEstimation":1.2,"maxFee":"0","gasOverPremium":0}`,
+		`{"expireEpoch":800,"gasOverEstimation":1.2,"maxFee":"50000000000000000000","gasOverPremium":0}`,
 	} {
 		if !strings.Contains(asked, part) {
 			t.Errorf("the push %s lacks %s", asked, part)
 		}
 	}
 	o, err := m.Wait(t.Context(), h, 6)
-	if err != nil || !o.Succeeded() || o.Height != 725 || o.Receipt.GasUsed != 20009802 || o.Handle.CID == nil || o.TipSet.IsEmpty() {
+	if err != nil || !o.Succeeded() || o.Height != 725 || o.GasUsed != 20009802 || o.Depth != 7 || o.Handle.CID == "" {
 		t.Errorf("outcome %+v, %v", o, err)
 	}
-	if _, err := m.Replace(t.Context(), h, Fees{GasOverPremium: 1.5}); err != nil {
+	fake.answers["Message.GetMessageByUid"] = `"result":` + strings.Replace(landed, `"State":3`, `"State":2`, 1)
+	fake.answers["Message.ListMessageByFromState"] = `"result":null`
+	if _, err := m.Replace(t.Context(), h, message.Price{FeeCap: big.NewInt(200000)}); err != nil {
 		t.Error(err)
 	}
-	if got := fake.asked["Message.ReplaceMessage"]; !strings.Contains(got, `"ID":"a","Auto":true`) || !strings.Contains(got, `"GasOverPremium":1.5`) {
-		t.Errorf("asked to replace with %s", got)
+	if got := fake.asked["Message.ListMessageByFromState"]; !strings.Contains(got, `,2,true,1,100,0]`) {
+		t.Errorf("asked for older messages with %s", got)
 	}
-	if ok, err := m.HasKey(t.Context(), idAddr(100)); !ok || err != nil {
-		t.Errorf("key %v, %v", ok, err)
+	// Auto would leave the fee cap to the messager (W8).
+	for _, part := range []string{`"ID":"a","Auto":false`, `"GasFeecap":"200000"`, `"GasPremium":"124974"`, `"GasLimit":24927565`} {
+		if got := fake.asked["Message.ReplaceMessage"]; !strings.Contains(got, part) {
+			t.Errorf("asked to replace with %s, which lacks %s", got, part)
+		}
+	}
+	if err := m.CanSign(t.Context(), messagetest.ID(100)); err != nil {
+		t.Error(err)
 	}
 	if _, err := open("bad").Find(t.Context(), h); !errors.Is(err, endpoint.ErrToken) || !strings.Contains(err.Error(), "the messager refused the token") {
 		t.Errorf("wrong token: %v", err)

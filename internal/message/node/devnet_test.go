@@ -1,10 +1,9 @@
-package message_test
+package node_test
 
 import (
 	"bytes"
 	"context"
 	"errors"
-	"log/slog"
 	"strings"
 	"testing"
 	"time"
@@ -20,6 +19,8 @@ import (
 	"wdpost/internal/chain"
 	"wdpost/internal/lotus"
 	"wdpost/internal/message"
+	"wdpost/internal/message/messager"
+	"wdpost/internal/message/node"
 	"wdpost/lab/devnet"
 	"wdpost/lab/devnet/actor"
 	"wdpost/lab/devnet/serve"
@@ -97,17 +98,16 @@ func (r *rig) post(t *testing.T, deadline uint64) *lotus.Message {
 	if err := p.MarshalCBOR(&b); err != nil {
 		t.Fatal(err)
 	}
-	sender, err := message.NewSelector(r.node, keyring{}, time.Minute, slog.New(slog.DiscardHandler)).Select(t.Context(), r.miner, nil)
+	info, err := r.node.StateMinerInfo(t.Context(), r.miner, lotus.TipSetKey{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	sender, err := r.node.StateAccountKey(t.Context(), info.Worker, lotus.TipSetKey{})
 	if err != nil {
 		t.Fatal(err)
 	}
 	return &lotus.Message{To: r.miner, From: sender, Method: builtin.MethodsMiner.SubmitWindowedPoSt, Params: b.Bytes()}
 }
-
-// keyring says that every key is at hand.
-type keyring struct{}
-
-func (keyring) HasKey(context.Context, address.Address) (bool, error) { return true, nil }
 
 var guideFees = message.Fees{GasOverEstimation: 1.2, GasFeeCap: big.NewInt(5e9)}
 
@@ -115,7 +115,7 @@ var guideFees = message.Fees{GasOverEstimation: 1.2, GasFeeCap: big.NewInt(5e9)}
 func overDevnet(t *testing.T, f func(t *testing.T, r *rig, s message.Sender)) {
 	t.Run("messager", func(t *testing.T) {
 		r := newRig(t)
-		m, err := message.NewMessager(message.MessagerConfig{Address: r.Messager().URL("ws"), Token: r.Token(), PollInterval: 10 * time.Millisecond})
+		m, err := messager.New(messager.Config{Address: r.Messager().URL("ws"), Token: r.Token(), PollInterval: 10 * time.Millisecond})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -124,7 +124,7 @@ func overDevnet(t *testing.T, f func(t *testing.T, r *rig, s message.Sender)) {
 	})
 	t.Run("node", func(t *testing.T) {
 		r := newRig(t)
-		f(t, r, message.NewNodeSender(r.node, 10*time.Millisecond))
+		f(t, r, node.New(node.Config{API: r.node, PollInterval: 10 * time.Millisecond}))
 	})
 }
 
@@ -136,9 +136,9 @@ func TestPostLandsOnTheDevnet(t *testing.T) {
 			defer lift()
 		}
 		msg := r.post(t, 2)
-		h, err := s.Push(t.Context(), "deadline 2", msg, message.Spec{Fees: guideFees, ExpireEpoch: 40})
+		h, err := s.Push(t.Context(), "deadline 2", msg, message.Spec{Fees: guideFees, Expire: 40})
 		if err != nil {
-			h, err = s.Push(t.Context(), "deadline 2", msg, message.Spec{Fees: guideFees, ExpireEpoch: 40})
+			h, err = s.Push(t.Context(), "deadline 2", msg, message.Spec{Fees: guideFees, Expire: 40})
 		}
 		if err != nil {
 			t.Fatal(err)
@@ -155,7 +155,7 @@ func TestPostLandsOnTheDevnet(t *testing.T) {
 			r.step(t, 1)
 		}
 		o := <-done
-		if !o.Succeeded() || o.Handle.CID == nil || o.Receipt.GasUsed == 0 {
+		if !o.Succeeded() || o.Handle.CID == "" || o.GasUsed == 0 {
 			t.Errorf("outcome %+v", o)
 		}
 		deadlines, err := r.node.StateMinerDeadlines(t.Context(), r.miner, lotus.TipSetKey{})
@@ -165,7 +165,7 @@ func TestPostLandsOnTheDevnet(t *testing.T) {
 		if n, err := deadlines[2].PostSubmissions.Count(); n != 1 || err != nil {
 			t.Errorf("%d partitions proven, %v", n, err)
 		}
-		if again, err := s.Find(t.Context(), h); err != nil || again.State != message.Landed {
+		if again, err := s.Find(t.Context(), h); err != nil || !again.Landed(2) {
 			t.Errorf("found %+v, %v", again, err)
 		}
 		r.step(t, 12)
@@ -179,8 +179,8 @@ func TestPostLandsOnTheDevnet(t *testing.T) {
 // it, says why it waits, and gives it up when it expires.
 func TestRefusedPostOnTheDevnet(t *testing.T) {
 	overDevnet(t, func(t *testing.T, r *rig, s message.Sender) {
-		h, err := s.Push(t.Context(), "wrong deadline", r.post(t, 3), message.Spec{Fees: guideFees, ExpireEpoch: r.open + 4})
-		if _, node := s.(*message.NodeSender); node {
+		h, err := s.Push(t.Context(), "wrong deadline", r.post(t, 3), message.Spec{Fees: guideFees, Expire: r.open + 4})
+		if _, isNode := s.(*node.Sender); isNode {
 			if !errors.Is(err, message.ErrRefused) || !strings.Contains(err.Error(), "invalid deadline") {
 				t.Errorf("push: %v", err)
 			}
@@ -194,7 +194,7 @@ func TestRefusedPostOnTheDevnet(t *testing.T) {
 			t.Errorf("found %+v, %v", o, err)
 		}
 		r.step(t, 6)
-		if o, err := s.Wait(t.Context(), h, 2); err != nil || o.State != message.Failed || !strings.Contains(o.Reason, "expired") {
+		if o, err := s.Wait(t.Context(), h, 2); err != nil || o.State != message.Dropped || !strings.Contains(o.Reason, "expired") {
 			t.Errorf("outcome %+v, %v", o, err)
 		}
 	})
@@ -208,13 +208,13 @@ func TestReplaceOnTheDevnet(t *testing.T) {
 			t.Fatal(err)
 		}
 		r.step(t, 2)
-		again, err := s.Replace(t.Context(), h, message.Fees{})
+		again, err := s.Replace(t.Context(), h, message.Price{})
 		if err != nil {
 			t.Fatal(err)
 		}
 		r.HoldMessages(false)
 		r.step(t, 5)
-		if o, err := s.Wait(t.Context(), again, 1); err != nil || !o.Succeeded() || !o.Handle.CID.Equals(*again.CID) {
+		if o, err := s.Wait(t.Context(), again, 1); err != nil || !o.Succeeded() || o.Handle.CID != again.CID {
 			t.Errorf("outcome %+v, %v", o, err)
 		}
 	})

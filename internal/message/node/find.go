@@ -1,0 +1,143 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/filecoin-project/go-state-types/abi"
+	"github.com/ipfs/go-cid"
+
+	"wdpost/internal/endpoint"
+	"wdpost/internal/lotus"
+	"wdpost/internal/message"
+)
+
+// lostAfter is how many epochs a message may be neither in the mempool nor on
+// the chain before it counts as lost. One is the epoch between the block that
+// takes it out of the mempool and the one that shows its receipt.
+const lostAfter = 3
+
+// Find implements message.Sender.
+func (s *Sender) Find(ctx context.Context, h message.Handle) (message.Outcome, error) {
+	if m := s.known(h.ID); m != nil {
+		h.CID = m.CID.String()
+	}
+	none := message.Outcome{State: message.Unknown, Handle: h}
+	if h.CID == "" {
+		return none, nil
+	}
+	c, err := cid.Decode(h.CID)
+	if err != nil {
+		return none, fmt.Errorf("message %s: its CID %q: %w", h.ID, h.CID, err)
+	}
+	head, err := s.node.ChainHead(ctx)
+	if err != nil {
+		return message.Outcome{}, err
+	}
+	found, err := s.node.StateSearchMsg(ctx, head.Key(), c, searchLookback, true)
+	switch {
+	case nonceTaken(err):
+		return message.Outcome{State: message.Dropped, Handle: h, Reason: "another message took its nonce"}, nil
+	case err != nil && !errors.Is(err, endpoint.ErrAnswered):
+		return message.Outcome{}, err
+	case err == nil && found != nil:
+		return message.Outcome{
+			State: message.Executed, Handle: message.Handle{ID: h.ID, CID: found.Message.String()},
+			ExitCode: found.Receipt.ExitCode, GasUsed: found.Receipt.GasUsed, Height: found.Height, Depth: head.Height - found.Height,
+		}, nil
+	}
+	return s.offChain(ctx, h, head.Height, err)
+}
+
+// offChain tells what there is of a message that the chain does not show.
+// answer is the node's refusal to look for it, where it refused: a Lotus node
+// does so for a message that it never had.
+func (s *Sender) offChain(ctx context.Context, h message.Handle, head abi.ChainEpoch, answer error) (message.Outcome, error) {
+	all, err := s.pool.lately(ctx, s.poll)
+	if err != nil {
+		return message.Outcome{}, err
+	}
+	if p := byCID(all, h.CID); p != nil {
+		s.missed(h.ID, 0)
+		return s.pendingOutcome(h, all, p), nil
+	}
+	signed, gone, takenBack := s.missed(h.ID, head)
+	switch {
+	case takenBack:
+		return message.Outcome{State: message.Dropped, Handle: h, Reason: "it was taken back"}, nil
+	case signed != nil:
+		back, err := s.putBack(ctx, signed)
+		if err != nil {
+			return message.Outcome{}, err
+		}
+		if back || head < gone+lostAfter {
+			return s.pendingOutcome(h, all, signed), nil
+		}
+	case answer != nil && message.Unheard(answer.Error()): // it never had it
+	case head < gone+lostAfter:
+		o := message.Outcome{State: message.Pending, Handle: h, Reason: "neither in the node's mempool nor on the chain"}
+		if answer != nil {
+			o.Reason += ": " + answer.Error()
+		}
+		return o, nil
+	}
+	return message.Outcome{State: message.Unknown, Handle: h}, nil
+}
+
+// missed notes that a message was not in the mempool at head, or with 0 that it
+// was, and returns it as it was signed, if this process has it, since when it
+// is missed, and whether it was taken back.
+func (s *Sender) missed(id string, head abi.ChainEpoch) (signed *lotus.SignedMessage, since abi.ChainEpoch, takenBack bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	e := s.sent[id]
+	if e == nil && head == 0 {
+		return nil, 0, false
+	}
+	if e == nil { // of an earlier process: only its absence is remembered
+		e = &sent{}
+		s.sent[id] = e
+		s.fifo = append(s.fifo, id)
+	}
+	if head == 0 || e.gone == 0 || e.gone > head {
+		e.gone = head
+	}
+	return e.signed, e.gone, e.takenBack
+}
+
+// putBack gives the node a message again as it was signed. It is the same
+// message: it cannot be executed twice. Refusals do not count: the search
+// tells what they mean.
+func (s *Sender) putBack(ctx context.Context, signed *lotus.SignedMessage) (bool, error) {
+	_, err := s.node.MpoolPush(ctx, signed)
+	switch {
+	case err == nil:
+		s.pool.forget()
+		return true, nil
+	case errors.Is(err, endpoint.ErrAnswered):
+		return false, nil
+	}
+	return false, err
+}
+
+func (s *Sender) pendingOutcome(h message.Handle, all []*lotus.SignedMessage, p *lotus.SignedMessage) message.Outcome {
+	m := p.Message
+	o := message.Outcome{
+		State: message.Pending, Handle: h, Signed: true, Nonce: m.Nonce, From: m.From,
+		Price: priceOf(m), Before: len(before(all, m.From, m.Nonce)),
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if e := s.sent[h.ID]; e != nil {
+		o.Since = e.since
+	}
+	return o
+}
+
+// nonceTaken recognises the answer for a message whose nonce was used by a
+// different call. Source: lotus chain/stmgr/searchwait.go.
+func nonceTaken(err error) bool {
+	return err != nil && strings.Contains(err.Error(), "equal nonce")
+}

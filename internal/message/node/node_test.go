@@ -1,0 +1,80 @@
+package node_test
+
+import (
+	"context"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/filecoin-project/go-state-types/abi"
+	"github.com/filecoin-project/go-state-types/exitcode"
+	"go.uber.org/goleak"
+
+	"wdpost/internal/lotus"
+	"wdpost/internal/message"
+	"wdpost/internal/message/messagetest"
+	"wdpost/internal/message/node"
+	"wdpost/internal/patience"
+)
+
+// go-jsonrpc brings a background worker of opencensus.
+func TestMain(m *testing.M) {
+	lotus.UseNetwork("rig")
+	goleak.VerifyTestMain(m, goleak.IgnoreTopFunction("go.opencensus.io/stats/view.(*worker).start"))
+}
+
+func TestContract(t *testing.T) {
+	for name, uuids := range map[string]bool{"lotus": true, "other node": false} {
+		t.Run(name, func(t *testing.T) {
+			messagetest.Run(t, messagetest.Options{TakesBackSigned: true, Open: func(_ *testing.T, w *messagetest.World) message.Sender {
+				return node.New(node.Config{API: w.Node(uuids)})
+			}})
+		})
+	}
+}
+
+func TestNothingIsPushedTooLate(t *testing.T) {
+	messagetest.TooLate(t, func(w *messagetest.World, epoch func() abi.ChainEpoch) message.Sender {
+		return node.New(node.Config{API: w.Node(true), Epoch: epoch})
+	})
+}
+
+// A node that loses a message from its mempool gets it again, as it was signed.
+// A process that does not have it any more says so instead of waiting for ever.
+func TestMempoolLosesAMessage(t *testing.T) {
+	for _, restart := range []bool{false, true} {
+		synctest.Test(t, func(t *testing.T) {
+			w := messagetest.NewWorld()
+			s := node.New(node.Config{API: w.Node(true)})
+			h, err := s.Push(t.Context(), "a", messagetest.Post(1), message.Spec{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if restart {
+				s = node.New(node.Config{API: w.Node(true)})
+			}
+			w.Drop("gone")
+			ctx, stop := context.WithCancel(t.Context())
+			defer stop()
+			go func() { // the chain goes on
+				for patience.Sleep(ctx, 30*time.Second) == nil {
+					w.Advance(1)
+				}
+			}()
+			time.Sleep(time.Minute)
+			switch o, err := s.Find(t.Context(), h); {
+			case err != nil:
+				t.Fatal(err)
+			case restart && o.Signed || o.State != message.Pending:
+				t.Errorf("restart %v: %+v", restart, o)
+			}
+			if !restart {
+				w.Execute(exitcode.Ok)
+			}
+			o, err := s.Wait(t.Context(), h, 2)
+			if restart && o.State != message.Unknown || !restart && !o.Landed(2) || err != nil {
+				t.Errorf("restart %v: outcome %s, %v", restart, o, err)
+			}
+		})
+	}
+}
