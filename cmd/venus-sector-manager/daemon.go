@@ -456,10 +456,7 @@ func posterMiner(m config.Miner) poster.MinerConfig {
 		Miner:               abi.ActorID(m.Actor),
 		Senders:             senders,
 		AllowWorkerFallback: true,
-		Fees: message.Fees{
-			GasOverEstimation: p.GasOverEstimation, GasOverPremium: p.GasOverPremium,
-			GasFeeCap: p.GasFeeCap.Amount(), MaxFeeCap: p.MaxFeeCap.Amount(),
-		},
+		Fees:                p.Fee.Message(),
 		Confidence:          p.Confidence,
 		ChallengeConfidence: abi.ChainEpoch(p.ChallengeConfidence), SubmitConfidence: abi.ChainEpoch(p.SubmitConfidence),
 		Parallel:                        p.Parallel,

@@ -5,6 +5,8 @@ import (
 	"regexp"
 	"strings"
 	"time"
+
+	"wdpost/internal/message"
 )
 
 // Manager is sector-manager.cfg.
@@ -128,12 +130,12 @@ type Fee struct {
 	MaxFeeCap FIL
 }
 
-// FeeCap is the effective limit of a unit of gas.
-func (f Fee) FeeCap() FIL {
-	if f.GasFeeCap.IsZero() {
-		return f.MaxFeeCap
+// Message is f in the words of the senders.
+func (f Fee) Message() message.Fees {
+	return message.Fees{
+		GasOverEstimation: f.GasOverEstimation, GasOverPremium: f.GasOverPremium,
+		GasFeeCap: f.GasFeeCap.Amount(), MaxFeeCap: f.MaxFeeCap.Amount(),
 	}
-	return f.GasFeeCap
 }
 
 func defaultFee() Fee { return Fee{GasOverEstimation: 1.2, GasFeeCap: NanoFIL(5)} }

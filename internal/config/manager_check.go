@@ -74,7 +74,7 @@ func (m *Manager) checkMiners(c *checker) {
 }
 
 func checkPoSt(c *checker, key string, p PoSt) {
-	for _, problem := range p.Fees().Problems() { // the sender's own rule
+	for _, problem := range p.Fee.Message().Problems() { // the sender's own rule
 		c.fail(key+"."+problem.Key, "%s", problem.Reason)
 	}
 	submit, start := p.SubmitConfidence, p.ChallengeConfidence

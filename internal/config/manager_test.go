@@ -182,6 +182,8 @@ func TestManagerComplaints(t *testing.T) {
 		{"plugin", manager, store("a", "/x") + "PluginName = 's3'\n", []string{"uses a plugin, which is not supported"}},
 		{"one miner twice", manager, "[[Miners]]\nActor = 1\n[[Miners]]\nActor = 1\n", []string{":4: Miners[1].Actor", "already Miners[0]"}},
 		{"fee", manager, "[[Miners]]\nActor = 1\n[Miners.PoSt]\nGasFeeCap = '5 gold'\n", []string{":4: Miners[0].PoSt.GasFeeCap", "5 nanoFIL"}},
+		{"less gas than needed", manager, "[[Miners]]\nActor = 1\n[Miners.PoSt]\nGasOverEstimation = 0.9\n", []string{":4: Miners[0].PoSt.GasOverEstimation", "use 1 or more"}},
+		{"fee without a unit", manager, "[[Miners]]\nActor = 1\n[Miners.PoSt]\nGasFeeCap = '5'\n", []string{":4: Miners[0].PoSt.GasFeeCap", "5 nanoFIL"}},
 		{"sender", manager, "[[Miners]]\nActor = 1\n[Miners.PoSt]\nSender = 'f0x'\n", []string{":4: Miners[0].PoSt.Sender", "not an address"}},
 		{"duration", manager, "[Common.API]\nChainEventInterval = '1 fortnight'\n", []string{":2: Common.API.ChainEventInterval", "no unit of time"}},
 		{"submit outside window", manager, "[[Miners]]\nActor = 1\n[Miners.PoSt]\nSubmitConfidence = 60\n", []string{":4: Miners[0].PoSt.SubmitConfidence", "nothing would ever be sent"}},

@@ -17,6 +17,9 @@ const (
 	BlockGasLimit = 10_000_000_000
 	// MinBaseFee is the least base fee, in attoFIL: a lower fee cap never pays.
 	MinBaseFee = 100
+	// maxGasPrice is a price of a unit of gas, in attoFIL, that nobody means: a
+	// message of twenty million units would cost 20,000 FIL.
+	maxGasPrice = 1e15
 )
 
 // Fees is what a message may cost, in the words of [Miners.PoSt]. Zero values
@@ -69,6 +72,8 @@ func (f Fees) Problems() []FeeProblem {
 			add(c.key, "%s is negative", v)
 		case v.Sign() > 0 && v.LessThan(filbig.NewInt(MinBaseFee)):
 			add(c.key, `%s attoFIL is below the network's least base fee of %d attoFIL, so that no message is ever executed: write a unit, like "5 nanoFIL"`, v, MinBaseFee)
+		case v.GreaterThan(filbig.NewInt(maxGasPrice)):
+			add(c.key, `%s attoFIL for a unit of gas is more than any sender can pay: write a unit, like "5 nanoFIL"`, v)
 		}
 	}
 	if orZero(f.MaxFee).Sign() < 0 {

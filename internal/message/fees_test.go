@@ -23,7 +23,8 @@ func TestFeesProblems(t *testing.T) {
 		{message.Fees{GasOverPremium: -1}, "GasOverPremium"},
 		{message.Fees{GasOverPremium: math.Inf(1)}, "GasOverPremium"},
 		{message.Fees{GasFeeCap: big.NewInt(-1)}, "GasFeeCap"},
-		{message.Fees{GasFeeCap: big.NewInt(5)}, "GasFeeCap"}, // a forgotten unit
+		{message.Fees{GasFeeCap: big.NewInt(5)}, "GasFeeCap"},    // a forgotten unit
+		{message.Fees{GasFeeCap: big.NewInt(5e18)}, "GasFeeCap"}, // another one
 		{message.Fees{MaxFeeCap: big.NewInt(-1)}, "MaxFeeCap"},
 		{message.Fees{MaxFee: big.NewInt(-1)}, "MaxFee"},
 	} {
