@@ -46,3 +46,6 @@ func Count(n int) slog.Attr { return slog.Int("count", n) }
 
 // Failures is how often the thing failed in a row.
 func Failures(n int) slog.Attr { return slog.Int("failures", n) }
+
+// Page is the name of a web page.
+func Page(name string) slog.Attr { return slog.String("page", name) }
