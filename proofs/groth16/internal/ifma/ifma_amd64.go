@@ -8,6 +8,8 @@ import (
 	bls "github.com/consensys/gnark-crypto/ecc/bls12-381"
 	"github.com/consensys/gnark-crypto/ecc/bls12-381/fp"
 	"golang.org/x/sys/cpu"
+
+	"wdpost/proofs/groth16/internal/ops"
 )
 
 // Supported reports whether this machine has the instructions.
@@ -57,11 +59,11 @@ func newAdder(n, degree int) adder {
 }
 
 // prepare fills in the batch.
-func (a *adder) prepare(targets, sources unsafe.Pointer, ops *Ops) {
+func (a *adder) prepare(targets, sources unsafe.Pointer, waiting *ops.List) {
 	a.b.targets, a.b.sources = targets, sources
-	a.b.target, a.b.source, a.b.negate = &ops.target[0], &ops.source[0], &ops.negate[0]
+	a.b.target, a.b.source, a.b.negate = waiting.Arrays()
 	a.b.dx, a.b.prefix = &a.dx[0], &a.prefix[0]
-	a.b.groups = len(ops.target) / lanes
+	a.b.groups = waiting.Len() / lanes
 	a.b.constants = a.c
 	for j := range lanes {
 		a.b.acc[0].setLane(j, a.c.one)
@@ -77,24 +79,24 @@ func NewG1Adder(n int) *G1Adder { return &G1Adder{newAdder(n, 1)} }
 
 // Add performs the additions: targets[t] ±= sources[s]. Targets must be
 // distinct and no point the identity. It reports false, and has changed
-// nothing, if a target and its source have the same x; ops then still wait,
-// and are used up otherwise. The last record of targets is scratch, that of
+// nothing, if a target and its source have the same x; the additions then still
+// wait, and are used up otherwise. The last record of targets is scratch, that of
 // sources must be Filler.
-func (a *G1Adder) Add(targets, sources []G1, ops *Ops) bool {
-	if ops.Len() == 0 {
+func (a *G1Adder) Add(targets, sources []G1, waiting *ops.List) bool {
+	if waiting.Len() == 0 {
 		return true
 	}
 	targets[len(targets)-1] = G1{}
-	waiting := ops.Len()
-	ops.pad(uint32(len(targets)-1), uint32(len(sources)-1))
-	a.prepare(unsafe.Pointer(&targets[0]), unsafe.Pointer(&sources[0]), ops)
+	n := waiting.Len()
+	waiting.Pad(uint32(len(targets)-1), uint32(len(sources)-1))
+	a.prepare(unsafe.Pointer(&targets[0]), unsafe.Pointer(&sources[0]), waiting)
 	forwardG1(&a.b)
 	var x [lanes]fp.Element
 	for j := range x {
 		e := a.b.acc[0].lane(j)
 		x[j] = a.c.export(&e)
 		if x[j].IsZero() {
-			ops.truncate(waiting)
+			waiting.Truncate(n)
 			return false
 		}
 	}
@@ -103,7 +105,7 @@ func (a *G1Adder) Add(targets, sources []G1, ops *Ops) bool {
 		a.b.acc[0].setLane(j, a.c.implant(&x[j]))
 	}
 	backwardG1(&a.b)
-	ops.Reset()
+	waiting.Reset()
 	return true
 }
 
@@ -130,14 +132,14 @@ type G2Adder struct{ adder }
 func NewG2Adder(n int) *G2Adder { return &G2Adder{newAdder(n, 2)} }
 
 // Add is that of G1Adder.
-func (a *G2Adder) Add(targets, sources []G2, ops *Ops) bool {
-	if ops.Len() == 0 {
+func (a *G2Adder) Add(targets, sources []G2, waiting *ops.List) bool {
+	if waiting.Len() == 0 {
 		return true
 	}
 	targets[len(targets)-1] = G2{}
-	waiting := ops.Len()
-	ops.pad(uint32(len(targets)-1), uint32(len(sources)-1))
-	a.prepare(unsafe.Pointer(&targets[0]), unsafe.Pointer(&sources[0]), ops)
+	n := waiting.Len()
+	waiting.Pad(uint32(len(targets)-1), uint32(len(sources)-1))
+	a.prepare(unsafe.Pointer(&targets[0]), unsafe.Pointer(&sources[0]), waiting)
 	forwardG2(&a.b)
 	// 1/(x0 + x1·u) = (x0 − x1·u)/(x0² + x1²)
 	var x [2][lanes]fp.Element
@@ -151,7 +153,7 @@ func (a *G2Adder) Add(targets, sources []G2, ops *Ops) bool {
 		norm[j].Square(&x[0][j])
 		norm[j].Add(&norm[j], t.Square(&x[1][j]))
 		if norm[j].IsZero() {
-			ops.truncate(waiting)
+			waiting.Truncate(n)
 			return false
 		}
 	}
@@ -165,7 +167,7 @@ func (a *G2Adder) Add(targets, sources []G2, ops *Ops) bool {
 		}
 	}
 	backwardG2(&a.b)
-	ops.Reset()
+	waiting.Reset()
 	return true
 }
 

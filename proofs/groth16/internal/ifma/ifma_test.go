@@ -9,6 +9,8 @@ import (
 
 	bls "github.com/consensys/gnark-crypto/ecc/bls12-381"
 	"github.com/consensys/gnark-crypto/ecc/bls12-381/fp"
+
+	"wdpost/proofs/groth16/internal/ops"
 )
 
 // requireIFMA skips where the instructions are missing: there nothing uses them.
@@ -71,7 +73,7 @@ func TestAddG1(t *testing.T) {
 	requireIFMA(t)
 	rnd := rand.New(rand.NewPCG(1, 1))
 	for _, n := range []int{1, 2, 7, 8, 9, 64, 100, 257} {
-		adder, ops := NewG1Adder(n), NewOps(n)
+		adder, waiting := NewG1Adder(n), ops.New(n)
 		want := g1Multiples(1000, n)
 		sources := g1Multiples(1, 64)
 		targets, fast := make([]G1, n+1), make([]G1, len(sources)+1)
@@ -86,9 +88,9 @@ func TestAddG1(t *testing.T) {
 					p.Neg(&p)
 				}
 				want[i].Add(&want[i], &p)
-				ops.Push(uint32(i), uint32(s), negate)
+				waiting.Push(uint32(i), uint32(s), negate)
 			}
-			if !adder.Add(targets, fast, ops) {
+			if !adder.Add(targets, fast, waiting) {
 				t.Fatal("Add refuses points with different x")
 			}
 		}
@@ -105,7 +107,7 @@ func TestAddG2(t *testing.T) {
 	requireIFMA(t)
 	rnd := rand.New(rand.NewPCG(2, 2))
 	for _, n := range []int{1, 8, 9, 100} {
-		adder, ops := NewG2Adder(n), NewOps(n)
+		adder, waiting := NewG2Adder(n), ops.New(n)
 		want := g2Multiples(1000, n)
 		sources := g2Multiples(1, 64)
 		targets, fast := make([]G2, n+1), make([]G2, len(sources)+1)
@@ -120,9 +122,9 @@ func TestAddG2(t *testing.T) {
 					p.Neg(&p)
 				}
 				want[i].Add(&want[i], &p)
-				ops.Push(uint32(i), uint32(s), negate)
+				waiting.Push(uint32(i), uint32(s), negate)
 			}
-			if !adder.Add(targets, fast, ops) {
+			if !adder.Add(targets, fast, waiting) {
 				t.Fatal("Add refuses points with different x")
 			}
 		}
@@ -139,19 +141,19 @@ func TestAddRefuses(t *testing.T) {
 	requireIFMA(t)
 	for _, negate := range []uint8{0, 1} {
 		points := g1Multiples(5, 9)
-		adder, ops := NewG1Adder(16), NewOps(16)
+		adder, waiting := NewG1Adder(16), ops.New(16)
 		targets, sources := make([]G1, 10), make([]G1, 10)
 		adder.Import(targets[:9], points)
 		adder.Import(sources[:9], points)
 		sources[9] = adder.Filler()
 		for i := range 9 {
-			ops.Push(uint32(i), uint32(8-i), negate) // 4 meets itself
+			waiting.Push(uint32(i), uint32(8-i), negate) // 4 meets itself
 		}
-		if adder.Add(targets, sources, ops) {
+		if adder.Add(targets, sources, waiting) {
 			t.Error("Add accepts points with equal x")
 		}
-		if ops.Len() != 9 {
-			t.Errorf("%d operations wait, want 9", ops.Len())
+		if waiting.Len() != 9 {
+			t.Errorf("%d operations wait, want 9", waiting.Len())
 		}
 		for i := range points {
 			if adder.Export(&targets[i]) != points[i] {
@@ -181,16 +183,16 @@ func TestEdges(t *testing.T) {
 func BenchmarkAddG1(b *testing.B) {
 	requireIFMA(b)
 	const n = 1024
-	adder, ops := NewG1Adder(n), NewOps(n)
+	adder, waiting := NewG1Adder(n), ops.New(n)
 	targets, sources := make([]G1, n+1), make([]G1, n+1)
 	adder.Import(targets[:n], g1Multiples(5000, n))
 	adder.Import(sources[:n], g1Multiples(1, n))
 	sources[n] = adder.Filler()
 	for b.Loop() {
 		for i := range uint32(n) {
-			ops.Push(i, i, uint8(i&1))
+			waiting.Push(i, i, uint8(i&1))
 		}
-		adder.Add(targets, sources, ops)
+		adder.Add(targets, sources, waiting)
 	}
 	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/n, "ns/addition")
 }
@@ -198,16 +200,16 @@ func BenchmarkAddG1(b *testing.B) {
 func BenchmarkAddG2(b *testing.B) {
 	requireIFMA(b)
 	const n = 1024
-	adder, ops := NewG2Adder(n), NewOps(n)
+	adder, waiting := NewG2Adder(n), ops.New(n)
 	targets, sources := make([]G2, n+1), make([]G2, n+1)
 	adder.Import(targets[:n], g2Multiples(5000, n))
 	adder.Import(sources[:n], g2Multiples(1, n))
 	sources[n] = adder.Filler()
 	for b.Loop() {
 		for i := range uint32(n) {
-			ops.Push(i, i, uint8(i&1))
+			waiting.Push(i, i, uint8(i&1))
 		}
-		adder.Add(targets, sources, ops)
+		adder.Add(targets, sources, waiting)
 	}
 	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/n, "ns/addition")
 }
