@@ -15,6 +15,7 @@ import (
 
 	"wdpost/proofs"
 	"wdpost/proofs/groth16"
+	"wdpost/proofs/kernel"
 	"wdpost/proofs/merkle"
 	"wdpost/proofs/post"
 )
@@ -112,7 +113,7 @@ func goldenVerifier(t testing.TB, s *post.Statement) *groth16.Verifier {
 	if err != nil {
 		t.Fatal(err)
 	}
-	v, err := groth16.NewVerifier(vk, 2)
+	v, err := groth16.NewVerifier(vk, 2, kernel.Auto)
 	if err != nil {
 		t.Fatal(err)
 	}

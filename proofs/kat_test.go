@@ -13,6 +13,7 @@ import (
 
 	"wdpost/proofs"
 	"wdpost/proofs/groth16"
+	"wdpost/proofs/kernel"
 	"wdpost/proofs/merkle"
 	"wdpost/proofs/post"
 )
@@ -56,9 +57,18 @@ var knownAnswers = []known{{
 	proof:      "a4dd2c2c14db5d322c8d5a26e0372f3f7a293ee80e42e892118724ff3b7166b95190f474c27a30654c32f822d59ed7b2858544804b9dce24e0764075ea66da79c39be6a263f33665d37f15b235d570adfecc0cb101b30afe97f52568c7fb69dc04b5fcaaaa38abf98c267d888f26476312668488efd96038941525ebb75715861cbb1b7ee20bd976e87f6a0b6e9935e9a5e46a3846491bce95291be1f877779d6c919a1afcf8e63c8ef7a2302486dcba9cceb6944f8b486f023a7b8ef0043c22",
 }}
 
-// TestKnownAnswers makes keys and proofs of bellperson, byte for byte.
+// TestKnownAnswers makes keys and proofs of bellperson, byte for byte, under
+// every kernel of this machine.
 func TestKnownAnswers(t *testing.T) {
-	system := proofs.New()
+	for _, on := range kernel.All() {
+		system := proofs.NewOn(on)
+		for _, k := range knownAnswers {
+			t.Run(on.String()+"/"+k.name, func(t *testing.T) { checkKnown(t, system, &k) })
+		}
+	}
+}
+
+func checkKnown(t *testing.T, system *proofs.System, k *known) {
 	trapdoor := groth16.Trapdoor{
 		Alpha: fr.NewElement(11), Beta: fr.NewElement(13), Gamma: fr.NewElement(17),
 		Delta: fr.NewElement(19), Tau: fr.NewElement(23),
@@ -66,50 +76,47 @@ func TestKnownAnswers(t *testing.T) {
 	config := proofs.ProveConfig{Workers: 2}
 	config.Blinding.R.SetUint64(29)
 	config.Blinding.S.SetUint64(31)
-	for _, k := range knownAnswers {
-		t.Run(k.name, func(t *testing.T) {
-			c, err := system.Circuit(k.setup)
-			if err != nil {
-				t.Fatal(err)
-			}
-			file := newFileDigest()
-			if err := groth16.Setup(c, &trapdoor, file, groth16.SetupConfig{Workers: 2}); err != nil {
-				t.Fatal(err)
-			}
-			if file.counts != k.counts {
-				t.Errorf("counts %+v, want %+v", file.counts, k.counts)
-			}
-			if got := hex.EncodeToString(file.sum.Sum(nil)); got != k.params || file.size != k.paramsSize {
-				t.Errorf(".params: %d bytes, SHA-256 %s; want %d, %s", file.size, got, k.paramsSize, k.params)
-			}
-			if got := sha256.Sum256(file.vk); hex.EncodeToString(got[:]) != k.vk {
-				t.Errorf(".vk: SHA-256 %x, want %s", got, k.vk)
-			}
-			key, err := groth16.SetupInMemory(c, &trapdoor, groth16.SetupConfig{Workers: 2})
-			if err != nil {
-				t.Fatal(err)
-			}
-			for sectors, want := range map[int]string{k.sectors: k.proof, k.paddedSectors: k.paddedProof} {
-				if sectors == 0 {
-					continue
-				}
-				task := testTask(t, system, k.setup, sectors)
-				proof, err := system.Prove(key, task, config)
-				if err != nil {
-					t.Fatal(err)
-				}
-				if got := hex.EncodeToString(proof); got != want {
-					t.Errorf("proof of %d sectors\n%s, want\n%s", sectors, got, want)
-				}
-				verifier, err := groth16.NewVerifier(&key.VK, 2)
-				if err != nil {
-					t.Fatal(err)
-				}
-				if err := system.Verify(verifier, task.Statement, proof); err != nil {
-					t.Error(err)
-				}
-			}
-		})
+	setup := groth16.SetupConfig{Workers: 2, Kernel: system.Kernel()}
+	c, err := system.Circuit(k.setup)
+	if err != nil {
+		t.Fatal(err)
+	}
+	file := newFileDigest()
+	if err := groth16.Setup(c, &trapdoor, file, setup); err != nil {
+		t.Fatal(err)
+	}
+	if file.counts != k.counts {
+		t.Errorf("counts %+v, want %+v", file.counts, k.counts)
+	}
+	if got := hex.EncodeToString(file.sum.Sum(nil)); got != k.params || file.size != k.paramsSize {
+		t.Errorf(".params: %d bytes, SHA-256 %s; want %d, %s", file.size, got, k.paramsSize, k.params)
+	}
+	if got := sha256.Sum256(file.vk); hex.EncodeToString(got[:]) != k.vk {
+		t.Errorf(".vk: SHA-256 %x, want %s", got, k.vk)
+	}
+	key, err := groth16.SetupInMemory(c, &trapdoor, setup)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for sectors, want := range map[int]string{k.sectors: k.proof, k.paddedSectors: k.paddedProof} {
+		if sectors == 0 {
+			continue
+		}
+		task := testTask(t, system, k.setup, sectors)
+		proof, err := system.Prove(key, task, config)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := hex.EncodeToString(proof); got != want {
+			t.Errorf("proof of %d sectors\n%s, want\n%s", sectors, got, want)
+		}
+		verifier, err := groth16.NewVerifier(&key.VK, 2, system.Kernel())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := system.Verify(verifier, task.Statement, proof); err != nil {
+			t.Error(err)
+		}
 	}
 }
 

@@ -93,7 +93,8 @@ func (s *System) provePartition(key *groth16.ProvingKey, task *Task, partition i
 		return nil, fmt.Errorf("prove: %w", err)
 	}
 	proof, err := groth16.Prove(key, c, assignment, groth16.ProveConfig{
-		Workers: config.Workers, Done: config.Done, Progress: config.Progress, Blinding: config.Blinding, Ahead: config.Ahead,
+		Workers: config.Workers, Done: config.Done, Progress: config.Progress, Kernel: s.kernel,
+		Blinding: config.Blinding, Ahead: config.Ahead,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("partition %d: %w", partition, err)

@@ -10,6 +10,7 @@ import (
 
 	"wdpost/proofs"
 	"wdpost/proofs/groth16"
+	"wdpost/proofs/kernel"
 	"wdpost/proofs/merkle"
 	"wdpost/proofs/post"
 )
@@ -46,7 +47,7 @@ func generate(t testing.TB, system *proofs.System, setup post.Setup) (*groth16.P
 	if err := system.GenerateKey(setup, &m, proofs.KeyConfig{Workers: 2}); err != nil {
 		t.Fatal(err)
 	}
-	v, err := groth16.NewVerifier(&m.key.VK, 2)
+	v, err := groth16.NewVerifier(&m.key.VK, 2, kernel.Auto)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -19,6 +19,7 @@ import (
 
 	"wdpost/proofs"
 	"wdpost/proofs/groth16"
+	"wdpost/proofs/kernel"
 	"wdpost/proofs/merkle"
 	"wdpost/proofs/post"
 )
@@ -41,7 +42,7 @@ func benchmarkZero(b *testing.B, typ post.ProofType, setup post.Setup, sectors i
 	system := proofs.New()
 	task := zeroTask(b, system, typ, setup, sectors)
 	key := mappedKey(b, system, setup)
-	v, err := groth16.NewVerifier(&key.VK, 2)
+	v, err := groth16.NewVerifier(&key.VK, 2, kernel.Auto)
 	if err != nil {
 		b.Fatal(err)
 	}

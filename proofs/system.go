@@ -7,8 +7,8 @@ import (
 
 	"wdpost/proofs/circuit"
 	"wdpost/proofs/groth16"
+	"wdpost/proofs/kernel"
 	"wdpost/proofs/merkle"
-	"wdpost/proofs/poseidon"
 	"wdpost/proofs/post"
 )
 
@@ -16,6 +16,7 @@ import (
 // compiled so far, one sector block for each setup. Make one and pass it on; it
 // is safe for concurrent use.
 type System struct {
+	kernel kernel.Kernel
 	hasher *merkle.Hasher
 	hashes circuit.Hashes
 
@@ -23,14 +24,24 @@ type System struct {
 	circuits map[post.Setup]*circuit.Circuit
 }
 
-// New generates the constants. It takes some milliseconds.
-func New() *System {
+// New generates the constants, for the fastest kernel of this machine. It takes
+// some milliseconds.
+func New() *System { return NewOn(kernel.Auto) }
+
+// NewOn is New for a given kernel: trees are hashed, keys made, proofs made and
+// verified with it.
+func NewOn(k kernel.Kernel) *System {
+	hasher := merkle.NewHasherOn(k)
 	return &System{
-		hasher:   merkle.NewHasher(),
-		hashes:   circuit.Hashes{Arity2: poseidon.New(2), Arity8: poseidon.New(8)},
+		kernel:   k.Resolve(),
+		hasher:   hasher,
+		hashes:   circuit.Hashes{Arity2: hasher.Poseidon(2), Arity8: hasher.Poseidon(8)},
 		circuits: make(map[post.Setup]*circuit.Circuit),
 	}
 }
+
+// Kernel is what the system computes with, never kernel.Auto.
+func (s *System) Kernel() kernel.Kernel { return s.kernel }
 
 // Hasher is the hash of trees and commitments, for post.Open.
 func (s *System) Hasher() *merkle.Hasher { return s.hasher }
@@ -88,7 +99,7 @@ func (s *System) GenerateKey(setup post.Setup, sink groth16.Sink, config KeyConf
 		return fmt.Errorf("generate key: %w", err)
 	}
 	err = groth16.Setup(c, trapdoor, sink, groth16.SetupConfig{
-		Workers: config.Workers, Done: config.Done, Progress: config.Progress,
+		Workers: config.Workers, Done: config.Done, Progress: config.Progress, Kernel: s.kernel,
 	})
 	if err != nil {
 		return fmt.Errorf("generate key: %w", err)

@@ -53,8 +53,8 @@ func compare(ctx context.Context, cmd *cli.Command) error {
 	}
 	start := time.Now()
 	result, err := bench.Compare(ctx, cfg)
-	fmt.Printf("%s; %d rounds in %s; other programs took %.2f cores meanwhile\n\n",
-		bench.Machine(), cfg.Rounds, time.Since(start).Round(time.Second), result.Others)
+	fmt.Printf("%s; kernel %s; %d rounds in %s; other programs took %.2f cores meanwhile\n\n",
+		bench.Machine(), at.Spawn.Kernel.Resolve(), cfg.Rounds, time.Since(start).Round(time.Second), result.Others)
 	if err := errors.Join(err, bench.WriteTable(os.Stdout, result.Lines)); err != nil {
 		return err
 	}

@@ -15,6 +15,7 @@ import (
 
 	"wdpost/internal/run"
 	"wdpost/lab/bench"
+	"wdpost/proofs/kernel"
 )
 
 func main() {
@@ -31,6 +32,8 @@ func command() *cli.Command {
 		Name:  "wdpost-bench",
 		Usage: "measure the proof system on this machine, beside the reference implementation",
 		Flags: append(compareFlags(), &cli.StringFlag{
+			Name: "kernel", Usage: "compute with `KERNEL`: scalar, avx2, ifma or auto, the fastest of this machine", Value: "auto",
+		}, &cli.StringFlag{
 			Name: "workdir", Usage: "`DIR` for sectors and keys, which are used again",
 			Value: filepath.Join(os.TempDir(), "wdpost-bench"),
 		}),
@@ -69,5 +72,9 @@ func place(cmd *cli.Command, stderr io.Writer) (bench.Place, error) {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return bench.Place{}, err
 	}
-	return bench.Place{Dir: dir, Spawn: bench.Spawner{Program: program, Args: []string{"job"}, Stderr: stderr}}, nil
+	on, err := kernel.Parse(cmd.String("kernel"))
+	if err != nil {
+		return bench.Place{}, err
+	}
+	return bench.Place{Dir: dir, Spawn: bench.Spawner{Program: program, Args: []string{"job"}, Stderr: stderr, Kernel: on}}, nil
 }

@@ -90,7 +90,7 @@ func (t *Tool) exportKey(ctx context.Context, raw *prover.RawFile, s post.Setup)
 
 // randomKey is the default of MakeKey.
 func (t *Tool) randomKey(ctx context.Context, s post.Setup, sink groth16.Sink, random io.Reader, progress func(done, total uint64)) error {
-	err := proofs.New().GenerateKey(s, sink, proofs.KeyConfig{Random: random, Workers: t.workers(), Done: ctx.Done(), Progress: progress})
+	err := prover.NewSystem().GenerateKey(s, sink, proofs.KeyConfig{Random: random, Workers: t.workers(), Done: ctx.Done(), Progress: progress})
 	if errors.Is(err, groth16.ErrCanceled) {
 		return context.Cause(ctx)
 	}

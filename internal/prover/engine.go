@@ -10,6 +10,7 @@ import (
 
 	"wdpost/internal/task"
 	"wdpost/proofs"
+	"wdpost/proofs/kernel"
 	"wdpost/proofs/post"
 )
 
@@ -68,7 +69,12 @@ func New(cfg Config) (*Engine, error) {
 	if err != nil {
 		return nil, err
 	}
-	system, keys := proofs.New(), NewKeys(cfg.Keys)
+	k, err := Kernel()
+	if err != nil {
+		return nil, err
+	}
+	system, keys := proofs.NewOn(k), NewKeys(cfg.Keys)
+	cfg.Log.Info("native prover", "kernel", system.Kernel().String(), "cores", runtime.GOMAXPROCS(0))
 	return &Engine{
 		cfg: cfg, system: system, keys: keys, admission: admission,
 		verifier: newVerifier(system, keys, cfg.PartitionSectors),
@@ -80,6 +86,9 @@ func New(cfg Config) (*Engine, error) {
 
 // Close gives back the keys. No task may be running.
 func (e *Engine) Close() error { return e.keys.Close() }
+
+// Kernel is the set of instructions that proofs are made with.
+func (e *Engine) Kernel() kernel.Kernel { return e.system.Kernel() }
 
 // Verifier checks proofs with the same keys.
 func (e *Engine) Verifier() *Verifier { return e.verifier }

@@ -42,7 +42,7 @@ type Survey struct {
 const unbounded = 1 << 20
 
 // NewSurvey prepares a survey.
-func NewSurvey(cfg SurveyConfig) *Survey { return newSurvey(proofs.New(), cfg) }
+func NewSurvey(cfg SurveyConfig) *Survey { return newSurvey(NewSystem(), cfg) }
 
 func newSurvey(system *proofs.System, cfg SurveyConfig) *Survey {
 	if cfg.Log == nil {

@@ -36,7 +36,7 @@ type Verifier struct {
 // NewVerifier is a verifier without an engine. partitionSectors is as in
 // Config. Close the Keys when done.
 func NewVerifier(keys *Keys, partitionSectors int) *Verifier {
-	return newVerifier(proofs.New(), keys, partitionSectors)
+	return newVerifier(NewSystem(), keys, partitionSectors)
 }
 
 func newVerifier(system *proofs.System, keys *Keys, partitionSectors int) *Verifier {
@@ -131,7 +131,7 @@ func (v *Verifier) of(ctx context.Context, s post.Setup) (*groth16.Verifier, err
 	if err != nil {
 		return nil, err
 	}
-	if p, err = groth16.NewVerifier(vk, runtime.GOMAXPROCS(0)); err != nil {
+	if p, err = groth16.NewVerifier(vk, runtime.GOMAXPROCS(0), v.system.Kernel()); err != nil {
 		return nil, err
 	}
 	v.mu.Lock()

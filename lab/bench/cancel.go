@@ -68,7 +68,7 @@ func (j *CancelJob) run(ctx context.Context, log *slog.Logger) (result Result, e
 		return Result{}, err
 	}
 	defer prover.SaveMemory()() // as the engine does
-	system := proofs.New()
+	system := prover.NewSystem()
 	start := time.Now()
 	if _, err := system.Prove(key.ProvingKey, read, proofs.ProveConfig{Workers: runtime.GOMAXPROCS(0), Done: ctx.Done()}); err != nil {
 		return Result{}, err

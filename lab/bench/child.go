@@ -13,6 +13,9 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"wdpost/internal/prover"
+	"wdpost/proofs/kernel"
 )
 
 // Usage is what one child process took.
@@ -37,6 +40,21 @@ type Spawner struct {
 	Program string    // path of a program that runs RunJob on its standard input
 	Args    []string  // what makes it do so
 	Stderr  io.Writer // of the children; may be nil
+	// Kernel is what the children compute with. Short of IFMA they do as if the
+	// machine had no AVX-512 at all, libraries included.
+	Kernel kernel.Kernel
+}
+
+// environment is that of a child.
+func (s Spawner) environment(procs int) []string {
+	env := append(os.Environ(), prover.KernelEnv+"="+s.Kernel.String())
+	if s.Kernel.Resolve() != kernel.IFMA {
+		env = append(env, "GODEBUG=cpu.avx512=off,cpu.avx512f=off,cpu.avx512ifma=off")
+	}
+	if procs > 0 {
+		env = append(env, fmt.Sprintf("GOMAXPROCS=%d", procs))
+	}
+	return env
 }
 
 // Run lets a child do a job. procs is its GOMAXPROCS; 0 leaves all cores.
@@ -47,9 +65,7 @@ func (s Spawner) Run(ctx context.Context, job Job, procs int) (Result, Usage, er
 	}
 	cmd := exec.CommandContext(ctx, s.Program, s.Args...)
 	cmd.Stdin, cmd.Stderr = bytes.NewReader(input), s.Stderr
-	if procs > 0 {
-		cmd.Env = append(os.Environ(), fmt.Sprintf("GOMAXPROCS=%d", procs))
-	}
+	cmd.Env = s.environment(procs)
 	output, usage, err := measure(cmd)
 	if err != nil {
 		return Result{}, usage, fmt.Errorf("%s: %w", job.name(), err)

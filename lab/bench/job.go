@@ -165,7 +165,7 @@ func (j *ProveJob) run(ctx context.Context, log *slog.Logger) (result Result, er
 	}
 	report := newReporter(log, "proving", j.Circuit.String())
 	defer prover.SaveMemory()() // as the engine does
-	proof, err := proofs.New().Prove(key.ProvingKey, read, proofs.ProveConfig{
+	proof, err := prover.NewSystem().Prove(key.ProvingKey, read, proofs.ProveConfig{
 		Workers: runtime.GOMAXPROCS(0), Done: ctx.Done(), Progress: report.points, Ahead: key.Ahead,
 	})
 	if err = errors.Join(err, stop()); err != nil {

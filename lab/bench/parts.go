@@ -9,6 +9,7 @@ import (
 
 	"github.com/consensys/gnark-crypto/ecc/bls12-381/fr"
 
+	"wdpost/internal/prover"
 	"wdpost/proofs/groth16"
 	"wdpost/proofs/poseidon"
 )
@@ -25,7 +26,11 @@ type PoseidonJob struct {
 
 func (j *PoseidonJob) run() (Result, error) {
 	const arity = 8
-	hash := poseidon.New(arity)
+	on, err := prover.Kernel()
+	if err != nil {
+		return Result{}, err
+	}
+	hash := poseidon.NewOn(arity, on)
 	nodes := make([]fr.Element, arity*j.Hashes)
 	for i := range nodes {
 		nodes[i].SetUint64(uint64(i)).Square(&nodes[i]).Inverse(&nodes[i])
@@ -110,7 +115,11 @@ func (j *VerifyJob) verifier() (*groth16.Verifier, error) {
 	if err := vk.UnmarshalBinary(b); err != nil {
 		return nil, fmt.Errorf("%s: %w", j.VK, err)
 	}
-	return groth16.NewVerifier(&vk, workers())
+	on, err := prover.Kernel()
+	if err != nil {
+		return nil, err
+	}
+	return groth16.NewVerifier(&vk, workers(), on)
 }
 
 // readInputs reads the public inputs of proofs, each of n.

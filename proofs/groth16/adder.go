@@ -1,6 +1,6 @@
 package groth16
 
-import "wdpost/proofs/groth16/internal/ifma"
+import "wdpost/proofs/groth16/internal/ops"
 
 // batchAdder adds pairs of affine points many at a time, with one field
 // inversion for all. R is its own form of a point, A that of gnark-crypto. It is
@@ -10,7 +10,7 @@ type batchAdder[R, A any] interface {
 	// distinct. It reports false, and has changed nothing, if two points have
 	// the same x. The last record of targets is scratch, that of sources must be
 	// Filler.
-	Add(targets, sources []R, ops *ifma.Ops) bool
+	Add(targets, sources []R, waiting *ops.List) bool
 	Import(dst []R, src []A)
 	Export(p *R) A
 	SameX(p, q *R) bool
@@ -35,11 +35,11 @@ const maxBatch = 1024
 // performs them whatever the points are.
 type additions[R, A any, P affine[A]] struct {
 	adder batchAdder[R, A]
-	ops   *ifma.Ops
+	ops   *ops.List
 }
 
 func newAdditions[R, A any, P affine[A]](newAdder func(n int) batchAdder[R, A]) additions[R, A, P] {
-	return additions[R, A, P]{adder: newAdder(maxBatch), ops: ifma.NewOps(maxBatch)}
+	return additions[R, A, P]{adder: newAdder(maxBatch), ops: ops.New(maxBatch)}
 }
 
 // few: so many additions are made one by one.

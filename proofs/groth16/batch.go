@@ -4,7 +4,7 @@ import (
 	bls "github.com/consensys/gnark-crypto/ecc/bls12-381"
 	"github.com/consensys/gnark-crypto/ecc/bls12-381/fp"
 
-	"wdpost/proofs/groth16/internal/ifma"
+	"wdpost/proofs/groth16/internal/ops"
 )
 
 // scalarG1 is the batchAdder of machines without vector instructions:
@@ -25,11 +25,11 @@ func (*scalarG1) SameX(p, q *bls.G1Affine) bool       { return p.X == q.X }
 func (*scalarG1) Negate(p *bls.G1Affine)              { p.Neg(p) }
 func (*scalarG1) Filler() bls.G1Affine                { return bls.G1Affine{} }
 
-func (b *scalarG1) Add(targets, sources []bls.G1Affine, ops *ifma.Ops) bool {
-	n := ops.Len()
+func (b *scalarG1) Add(targets, sources []bls.G1Affine, waiting *ops.List) bool {
+	n := waiting.Len()
 	product := fp.One()
 	for i := range n {
-		t, s, _ := ops.At(i)
+		t, s, _ := waiting.At(i)
 		b.dx[i].Sub(&sources[s].X, &targets[t].X)
 		b.prefix[i] = product
 		product.Mul(&product, &b.dx[i])
@@ -40,7 +40,7 @@ func (b *scalarG1) Add(targets, sources []bls.G1Affine, ops *ifma.Ops) bool {
 	product.Inverse(&product)
 	var lambda, y fp.Element
 	for i := n - 1; i >= 0; i-- {
-		t, s, negate := ops.At(i)
+		t, s, negate := waiting.At(i)
 		p, q := &targets[t], &sources[s]
 		lambda.Mul(&product, &b.prefix[i]) // 1/dx
 		product.Mul(&product, &b.dx[i])
@@ -55,7 +55,7 @@ func (b *scalarG1) Add(targets, sources []bls.G1Affine, ops *ifma.Ops) bool {
 		x.Sub(&x, &p.X)
 		p.Y.Sub(lambda.Mul(&lambda, &x), &p.Y)
 	}
-	ops.Reset()
+	waiting.Reset()
 	return true
 }
 
@@ -75,12 +75,12 @@ func (*scalarG2) SameX(p, q *bls.G2Affine) bool       { return p.X == q.X }
 func (*scalarG2) Negate(p *bls.G2Affine)              { p.Neg(p) }
 func (*scalarG2) Filler() bls.G2Affine                { return bls.G2Affine{} }
 
-func (b *scalarG2) Add(targets, sources []bls.G2Affine, ops *ifma.Ops) bool {
-	n := ops.Len()
+func (b *scalarG2) Add(targets, sources []bls.G2Affine, waiting *ops.List) bool {
+	n := waiting.Len()
 	var product bls.E2
 	product.SetOne()
 	for i := range n {
-		t, s, _ := ops.At(i)
+		t, s, _ := waiting.At(i)
 		b.dx[i].Sub(&sources[s].X, &targets[t].X)
 		b.prefix[i] = product
 		product.Mul(&product, &b.dx[i])
@@ -91,7 +91,7 @@ func (b *scalarG2) Add(targets, sources []bls.G2Affine, ops *ifma.Ops) bool {
 	product.Inverse(&product)
 	var lambda, y bls.E2
 	for i := n - 1; i >= 0; i-- {
-		t, s, negate := ops.At(i)
+		t, s, negate := waiting.At(i)
 		p, q := &targets[t], &sources[s]
 		lambda.Mul(&product, &b.prefix[i])
 		product.Mul(&product, &b.dx[i])
@@ -106,6 +106,6 @@ func (b *scalarG2) Add(targets, sources []bls.G2Affine, ops *ifma.Ops) bool {
 		x.Sub(&x, &p.X)
 		p.Y.Sub(lambda.Mul(&lambda, &x), &p.Y)
 	}
-	ops.Reset()
+	waiting.Reset()
 	return true
 }

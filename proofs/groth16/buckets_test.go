@@ -7,6 +7,8 @@ import (
 	"github.com/consensys/gnark-crypto/ecc"
 	bls "github.com/consensys/gnark-crypto/ecc/bls12-381"
 	"github.com/consensys/gnark-crypto/ecc/bls12-381/fr"
+
+	"wdpost/proofs/kernel"
 )
 
 // testScalars mixes random scalars with those that a witness is full of.
@@ -56,6 +58,12 @@ func testPoints(n int) []bls.G1Affine {
 // TestSumsG1 compares all ways to sum with gnark-crypto, in pieces and again
 // after a sum.
 func TestSumsG1(t *testing.T) {
+	for _, on := range kernel.All() {
+		t.Run(on.String(), func(t *testing.T) { testSumsG1(t, on) })
+	}
+}
+
+func testSumsG1(t *testing.T, on kernel.Kernel) {
 	for _, workers := range []int{1, 2, 7, 40} {
 		for _, n := range []int{100, 512, 3000, 70000} {
 			if n > 3000 && workers != 2 {
@@ -66,7 +74,7 @@ func TestSumsG1(t *testing.T) {
 			if _, err := want.MultiExp(points, scalars, ecc.MultiExpConfig{NbTasks: 2}); err != nil {
 				t.Fatal(err)
 			}
-			sum := newSumG1(newPool(workers, nil), uint64(n), 1<<17)
+			sum := newSumG1(newPool(workers, nil, on), uint64(n), 1<<17)
 			for range 2 {
 				for from := 0; from < n; from += 1111 {
 					to := min(from+1111, n)
@@ -97,12 +105,14 @@ func TestSumsSameScalar(t *testing.T) {
 	if _, err := want.MultiExp(points, scalars, ecc.MultiExpConfig{NbTasks: 2}); err != nil {
 		t.Fatal(err)
 	}
-	sum := newSumG1(newPool(2, nil), uint64(len(points)), 1<<17)
-	if err := sum.add(points, scalars); err != nil {
-		t.Fatal(err)
-	}
-	if got, err := sum.sum(); err != nil || !got.Equal(&want) {
-		t.Errorf("the sum differs (%v)", err)
+	for _, on := range kernel.All() {
+		sum := newSumG1(newPool(2, nil, on), uint64(len(points)), 1<<17)
+		if err := sum.add(points, scalars); err != nil {
+			t.Fatal(err)
+		}
+		if got, err := sum.sum(); err != nil || !got.Equal(&want) {
+			t.Errorf("%v: the sum differs (%v)", on, err)
+		}
 	}
 }
 
@@ -122,12 +132,14 @@ func TestSumsG2(t *testing.T) {
 	if _, err := want.MultiExp(points, scalars, ecc.MultiExpConfig{NbTasks: 2}); err != nil {
 		t.Fatal(err)
 	}
-	sum := newSumG2(newPool(2, nil), n, 1<<17)
-	if err := sum.add(points, scalars); err != nil {
-		t.Fatal(err)
-	}
-	if got, err := sum.sum(); err != nil || !got.Equal(&want) {
-		t.Errorf("the sum differs (%v)", err)
+	for _, on := range kernel.All() {
+		sum := newSumG2(newPool(2, nil, on), n, 1<<17)
+		if err := sum.add(points, scalars); err != nil {
+			t.Fatal(err)
+		}
+		if got, err := sum.sum(); err != nil || !got.Equal(&want) {
+			t.Errorf("%v: the sum differs (%v)", on, err)
+		}
 	}
 }
 
@@ -166,7 +178,7 @@ func BenchmarkSumG1(b *testing.B) {
 		scalars[i].MustSetRandom()
 	}
 	for b.Loop() {
-		sum := newSumG1(newPool(2, nil), n, 1<<20)
+		sum := newSumG1(newPool(2, nil, kernel.Auto), n, 1<<20)
 		if err := sum.add(points, scalars); err != nil {
 			b.Fatal(err)
 		}

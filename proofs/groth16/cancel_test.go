@@ -8,7 +8,8 @@ import (
 	bls "github.com/consensys/gnark-crypto/ecc/bls12-381"
 	"github.com/consensys/gnark-crypto/ecc/bls12-381/fr"
 
-	"wdpost/proofs/groth16/internal/ifma"
+	"wdpost/proofs/groth16/internal/ops"
+	"wdpost/proofs/kernel"
 )
 
 // trip closes done when the count reaches a limit and goes on counting. Nobody
@@ -42,7 +43,7 @@ type countingAdder struct {
 	trip *trip
 }
 
-func (a countingAdder) Add(targets, sources []bls.G1Affine, ops *ifma.Ops) bool {
+func (a countingAdder) Add(targets, sources []bls.G1Affine, ops *ops.List) bool {
 	a.trip.add(ops.Len())
 	return a.batchAdder.Add(targets, sources, ops)
 }
@@ -64,7 +65,7 @@ func TestCancelSum(t *testing.T) {
 	for limit := int64(1); ; limit = limit*4 + 1000 {
 		c := newTrip(limit)
 		newAdder := func(n int) batchAdder[bls.G1Affine, bls.G1Affine] { return countingAdder{newScalarG1(n), c} }
-		sum := newBuckets[bls.G1Affine, bls.G1Affine, bls.G1Jac](newPool(workers, c.done), 1<<24, 1<<17, newAdder)
+		sum := newBuckets[bls.G1Affine, bls.G1Affine, bls.G1Jac](newPool(workers, c.done, kernel.Auto), 1<<24, 1<<17, newAdder)
 		err := sum.add(points, scalars)
 		if err == nil {
 			_, err = sum.sum()
@@ -90,7 +91,7 @@ func TestCancelPieces(t *testing.T) {
 	const workers, pieces = 5, 1000
 	for _, limit := range []int64{1, 2, 500, pieces - 1} {
 		c := newTrip(limit)
-		err := newPool(workers, c.done).run(pieces, func(_, _ int) error {
+		err := newPool(workers, c.done, kernel.Auto).run(pieces, func(_, _ int) error {
 			c.add(1)
 			return nil
 		})

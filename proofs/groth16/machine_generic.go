@@ -2,7 +2,11 @@
 
 package groth16
 
-import bls "github.com/consensys/gnark-crypto/ecc/bls12-381"
+import (
+	bls "github.com/consensys/gnark-crypto/ecc/bls12-381"
+
+	"wdpost/proofs/kernel"
+)
 
 // newBucketsG1 returns buckets for about n points.
 func newBucketsG1(p pool, n uint64, maxBuckets int) accumulator[bls.G1Affine, bls.G1Jac] {
@@ -25,4 +29,6 @@ func newFixedG2(p pool, base bls.G2Affine, n uint64) (multiplier[bls.G2Affine], 
 }
 
 // scatterG1 is scatter over the adder of this machine.
-func scatterG1(points []bls.G1Affine) []bls.G1Affine { return scatter(points, newScalarG1) }
+func scatterG1(points []bls.G1Affine, _ kernel.Kernel) []bls.G1Affine {
+	return scatter(points, newScalarG1)
+}

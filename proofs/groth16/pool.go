@@ -3,18 +3,22 @@ package groth16
 import (
 	"sync"
 	"sync/atomic"
+
+	"wdpost/proofs/kernel"
 )
 
 // pool runs independent pieces of work on a number of goroutines and stops
-// between pieces once done is closed.
+// between pieces once done is closed. It also says with which instructions the
+// pieces are worked on.
 type pool struct {
 	workers int
+	kernel  kernel.Kernel // resolved
 	done    <-chan struct{}
 }
 
 // newPool treats fewer than one worker as one.
-func newPool(workers int, done <-chan struct{}) pool {
-	return pool{workers: max(workers, 1), done: done}
+func newPool(workers int, done <-chan struct{}, k kernel.Kernel) pool {
+	return pool{workers: max(workers, 1), kernel: k.Resolve(), done: done}
 }
 
 // canceled reports whether done is closed.

@@ -6,6 +6,8 @@ import (
 
 	bls "github.com/consensys/gnark-crypto/ecc/bls12-381"
 	"github.com/consensys/gnark-crypto/ecc/bls12-381/fr"
+
+	"wdpost/proofs/kernel"
 )
 
 // Blinding are the numbers r and s that make a Groth16 proof zero-knowledge
@@ -25,6 +27,7 @@ type ProveConfig struct {
 	Workers  int                      // goroutines; fewer than one count as one
 	Done     <-chan struct{}          // when closed, proving ends with ErrCanceled
 	Progress func(done, total uint64) // rows and scalar multiplications, called from one goroutine; may be nil
+	Kernel   kernel.Kernel            // the zero value is the fastest of the machine
 	Blinding Blinding
 	// Ahead, if not nil, is told what memory of the key is read soon, so that
 	// whoever has mapped it can have it brought from disk meanwhile. Calls come
@@ -47,7 +50,7 @@ func Prove(pk *ProvingKey, c Circuit, w Assignment, config ProveConfig) (*Proof,
 	}
 	p := &prover{
 		key: pk, layout: l, witness: w,
-		pool: newPool(config.Workers, config.Done), blinding: config.Blinding, progress: config.Progress, ahead: config.Ahead,
+		pool: newPool(config.Workers, config.Done, config.Kernel), blinding: config.Blinding, progress: config.Progress, ahead: config.Ahead,
 	}
 	proof, err := p.run()
 	if err != nil {

@@ -7,6 +7,8 @@ import (
 	bls "github.com/consensys/gnark-crypto/ecc/bls12-381"
 	"github.com/consensys/gnark-crypto/ecc/bls12-381/fr"
 	"github.com/consensys/gnark-crypto/ecc/bls12-381/fr/fft"
+
+	"wdpost/proofs/kernel"
 )
 
 // SetupConfig says how a setup runs.
@@ -14,6 +16,7 @@ type SetupConfig struct {
 	Workers  int                      // goroutines; fewer than one count as one
 	Done     <-chan struct{}          // when closed, the setup ends with ErrCanceled
 	Progress func(done, total uint64) // points made, called from one goroutine; may be nil
+	Kernel   kernel.Kernel            // the zero value is the fastest of the machine
 }
 
 // Setup makes the keys of a circuit from a trapdoor over the standard
@@ -33,7 +36,7 @@ func Setup(c Circuit, t *Trapdoor, sink Sink, config SetupConfig) error {
 	}
 	s := &setup{
 		circuit: c, layout: l, trapdoor: t, vanishing: vanishing,
-		sink: sink, pool: newPool(config.Workers, config.Done), progress: config.Progress,
+		sink: sink, pool: newPool(config.Workers, config.Done, config.Kernel), progress: config.Progress,
 	}
 	if err := s.run(); err != nil {
 		return fmt.Errorf("setup: %w", err)

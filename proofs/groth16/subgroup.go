@@ -4,6 +4,8 @@ import (
 	"crypto/rand"
 
 	bls "github.com/consensys/gnark-crypto/ecc/bls12-381"
+
+	"wdpost/proofs/kernel"
 )
 
 // The batched check throws the points into random buckets with random signs,
@@ -23,7 +25,7 @@ const (
 // identity, are in the subgroup of order r.
 func inSubgroup(points []bls.G1Affine) bool {
 	if len(points) >= scatterPoints {
-		points = scatterG1(points)
+		points = scatterG1(points, kernel.Auto)
 	}
 	for i := range points {
 		if !points[i].IsInSubGroup() {

@@ -7,6 +7,8 @@ import (
 	bls "github.com/consensys/gnark-crypto/ecc/bls12-381"
 	"github.com/consensys/gnark-crypto/ecc/bls12-381/fp"
 	"github.com/consensys/gnark-crypto/ecc/bls12-381/fr"
+
+	"wdpost/proofs/kernel"
 )
 
 // cofactorPoint returns a point of E(Fp) of the given order, a prime factor of
@@ -86,15 +88,13 @@ func TestInSubgroup(t *testing.T) {
 	}
 }
 
-// TestScatter: both adders, as machines with and without vector instructions
-// use them, put every point into one bucket of every round.
+// TestScatter: the adders of all kernels put every point into one bucket of every round.
 func TestScatter(t *testing.T) {
 	points := subgroupPoints(5000)
 	torsion := cofactorPoint(t, 3)
 	points[4321].Add(&points[4321], &torsion)
-	for name, sums := range map[string][]bls.G1Affine{
-		"machine": scatterG1(points), "scalar": scatter(points, newScalarG1),
-	} {
+	for _, name := range kernel.All() {
+		sums := scatterG1(points, name)
 		outside := 0
 		for i := range sums {
 			if !sums[i].IsInSubGroup() {

@@ -6,6 +6,7 @@ import (
 	"github.com/consensys/gnark-crypto/ecc/bls12-381/fr"
 
 	"wdpost/proofs/groth16"
+	"wdpost/proofs/kernel"
 )
 
 // toy is a small circuit of the shape Prove expects: each block knows u and v
@@ -109,7 +110,7 @@ func toyKeys(t testing.TB, blocks int) *groth16.ProvingKey {
 // verifier prepares a key.
 func verifier(t testing.TB, vk *groth16.VerifyingKey) *groth16.Verifier {
 	t.Helper()
-	v, err := groth16.NewVerifier(vk, 2)
+	v, err := groth16.NewVerifier(vk, 2, kernel.Auto)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -7,6 +7,8 @@ import (
 	"github.com/consensys/gnark-crypto/ecc/bls12-381/fr"
 	"github.com/consensys/gnark-crypto/ecc/bls12-381/fr/fft"
 	"github.com/consensys/gnark-crypto/utils"
+
+	"wdpost/proofs/kernel"
 )
 
 // TestTransform compares with gnark-crypto's FFT, for cuts with no, one and
@@ -27,7 +29,7 @@ func TestTransform(t *testing.T) {
 			values[i] = fr.NewElement(uint64(i*i + 7))
 			values[i].Square(&values[i])
 		}
-		plan, p := newCutTransform(m, cut.leaf, cut.level), newPool(2, nil)
+		plan, p := newCutTransform(m, cut.leaf, cut.level), newPool(2, nil, kernel.Auto)
 		check := func(name string, got, want []fr.Element) {
 			t.Helper()
 			if !slices.Equal(got, want) {
@@ -72,7 +74,7 @@ func BenchmarkToCoset(b *testing.B) {
 	}
 	b.Run("ours", func(b *testing.B) {
 		for b.Loop() {
-			if err := plan.toCoset(newPool(1, nil), a); err != nil {
+			if err := plan.toCoset(newPool(1, nil, kernel.Auto), a); err != nil {
 				b.Fatal(err)
 			}
 		}

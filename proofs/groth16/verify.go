@@ -9,6 +9,8 @@ import (
 
 	bls "github.com/consensys/gnark-crypto/ecc/bls12-381"
 	"github.com/consensys/gnark-crypto/ecc/bls12-381/fr"
+
+	"wdpost/proofs/kernel"
 )
 
 // Verifier is a verifying key with what every verification would otherwise
@@ -17,12 +19,13 @@ type Verifier struct {
 	ic           []bls.G1Affine
 	alphaBeta    bls.GT       // e(α1, β2)
 	gamma, delta bls.G2Affine // negated
-	workers      int
+	pool         pool
 }
 
 // NewVerifier prepares a key. Workers is how many goroutines one verification
-// may use; fewer than one count as one. The error wraps ErrMalformedKey.
-func NewVerifier(vk *VerifyingKey, workers int) (*Verifier, error) {
+// may use; fewer than one count as one; k is the kernel, its zero value the
+// fastest of the machine. The error wraps ErrMalformedKey.
+func NewVerifier(vk *VerifyingKey, workers int, k kernel.Kernel) (*Verifier, error) {
 	if len(vk.IC) == 0 {
 		return nil, fmt.Errorf("%w: verifying key without ic points", ErrMalformedKey)
 	}
@@ -33,7 +36,7 @@ func NewVerifier(vk *VerifyingKey, workers int) (*Verifier, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%w: e(alpha, beta): %w", ErrMalformedKey, err)
 	}
-	v := &Verifier{ic: vk.IC, alphaBeta: alphaBeta, workers: max(workers, 1)}
+	v := &Verifier{ic: vk.IC, alphaBeta: alphaBeta, pool: newPool(workers, nil, k)}
 	v.gamma.Neg(&vk.Gamma2)
 	v.delta.Neg(&vk.Delta2)
 	return v, nil
@@ -149,7 +152,7 @@ func (v *Verifier) check(proofs []*Proof, inputs [][]fr.Element, z []fr.Element)
 
 // sum is a multi-scalar multiplication.
 func (v *Verifier) sum(points []bls.G1Affine, scalars []fr.Element) (bls.G1Jac, error) {
-	sum := newSumG1(newPool(v.workers, nil), uint64(len(points)), verifyBuckets)
+	sum := newSumG1(v.pool, uint64(len(points)), verifyBuckets)
 	if err := sum.add(points, scalars); err != nil {
 		return bls.G1Jac{}, err
 	}
@@ -171,7 +174,7 @@ func (v *Verifier) weightedInputs(inputs [][]fr.Element, z []fr.Element) []fr.El
 		sum[0].Add(&sum[0], &z[j])
 	}
 	// Pieces write to places of their own; nothing can fail.
-	_ = newPool(v.workers, nil).spans(len(inputs[0]), rowPiece, func(from, to int) error {
+	_ = v.pool.spans(len(inputs[0]), rowPiece, func(from, to int) error {
 		scaled := make(fr.Vector, to-from)
 		part := sum[1+from : 1+to]
 		for j, in := range inputs {

@@ -5,6 +5,7 @@ import (
 
 	"github.com/consensys/gnark-crypto/ecc/bls12-381/fr"
 
+	"wdpost/proofs/kernel"
 	"wdpost/proofs/poseidon"
 )
 
@@ -20,8 +21,8 @@ type hash struct {
 	batches *sync.Pool // of *poseidon.Batch
 }
 
-func newHash(arity int) hash {
-	p := poseidon.New(arity)
+func newHash(arity int, k kernel.Kernel) hash {
+	p := poseidon.NewOn(arity, k)
 	return hash{p, &sync.Pool{New: func() any { return p.NewBatch() }}}
 }
 
@@ -34,10 +35,16 @@ func (h hash) groups(parents, nodes []fr.Element) {
 }
 
 // NewHasher generates the Poseidon constants. It takes some milliseconds: make
-// one and pass it on.
-func NewHasher() *Hasher {
-	return &Hasher{two: newHash(2), eight: newHash(baseArity)}
+// one and pass it on. Hashing uses the fastest kernel of this machine.
+func NewHasher() *Hasher { return NewHasherOn(kernel.Auto) }
+
+// NewHasherOn is NewHasher for a given kernel.
+func NewHasherOn(k kernel.Kernel) *Hasher {
+	return &Hasher{two: newHash(2, k), eight: newHash(baseArity, k)}
 }
+
+// Poseidon returns the parameters of arity 2 or 8.
+func (h *Hasher) Poseidon(arity int) *poseidon.Params { return h.of(arity).Params }
 
 // of returns the hash of groups of 2 or 8 nodes.
 func (h *Hasher) of(arity int) hash {

@@ -6,7 +6,8 @@ import (
 	"math/big"
 
 	"github.com/consensys/gnark-crypto/ecc/bls12-381/fr"
-	"golang.org/x/sys/cpu"
+
+	"wdpost/proofs/kernel"
 )
 
 // Limbs of the vector form.
@@ -37,11 +38,6 @@ func formLanes(z, a *lanes, weights *uint64, counts *[limbs]int)
 //
 //go:noescape
 func mixLanes(z, a *lanes, weights *uint64, n int)
-
-// hasLanes reports whether the processor has what the functions above need.
-func hasLanes() bool {
-	return cpu.X86.HasAVX512F && cpu.X86.HasAVX512DQ && cpu.X86.HasAVX512IFMA
-}
 
 // laneForm is a linear form for formLanes.
 type laneForm struct {
@@ -80,9 +76,9 @@ type laneWork struct {
 	history [maxHistory]lanes // up to x[0] always zero
 }
 
-// newLaneHasher returns nil where the processor lacks AVX-512 IFMA.
-func newLaneHasher(p *Params) *laneHasher {
-	if !hasLanes() {
+// newLaneHasher returns nil for kernels other than IFMA.
+func newLaneHasher(p *Params, on kernel.Kernel) *laneHasher {
+	if on != kernel.IFMA {
 		return nil
 	}
 	t := p.Width()

@@ -7,6 +7,8 @@ import (
 	"testing"
 
 	"github.com/consensys/gnark-crypto/ecc/bls12-381/fr"
+
+	"wdpost/proofs/kernel"
 )
 
 // value returns the integer in lane l.
@@ -67,7 +69,7 @@ func check(t *testing.T, what string, got *lanes, l int, want *big.Int, shift in
 }
 
 func TestLaneArithmetic(t *testing.T) {
-	if !hasLanes() {
+	if !kernel.IFMA.Supported() {
 		t.Skip("the processor has no AVX-512 IFMA")
 	}
 	bound := new(big.Int).Lsh(big.NewInt(1), 258)
@@ -92,7 +94,7 @@ func TestLaneArithmetic(t *testing.T) {
 }
 
 func TestLaneForms(t *testing.T) {
-	if !hasLanes() {
+	if !kernel.IFMA.Supported() {
 		t.Skip("the processor has no AVX-512 IFMA")
 	}
 	bound := new(big.Int).Lsh(big.NewInt(1), 258)
@@ -126,7 +128,7 @@ func TestLaneForms(t *testing.T) {
 // TestAdvanceStaysBounded drives an observer with the largest inputs for many
 // rounds and checks each step.
 func TestAdvanceStaysBounded(t *testing.T) {
-	if !hasLanes() {
+	if !kernel.IFMA.Supported() {
 		t.Skip("the processor has no AVX-512 IFMA")
 	}
 	twice := new(big.Int).Lsh(fr.Modulus(), 1)

@@ -2,7 +2,11 @@
 
 package poseidon
 
-import "github.com/consensys/gnark-crypto/ecc/bls12-381/fr"
+import (
+	"github.com/consensys/gnark-crypto/ecc/bls12-381/fr"
+
+	"wdpost/proofs/kernel"
+)
 
 // observer runs the partial rounds of one hash with vector instructions. It is
 // the recurrence in observer canonical form: what the past adds to the next k
@@ -27,11 +31,11 @@ type observer struct {
 //go:noescape
 func advanceLanes(u *lanes, x, y *fr.Element, weights *[2]lanes)
 
-// newObserver returns nil where the processor lacks the instructions or has too
-// few lanes. inverse is that of initialMap.
-func newObserver(h transfer, start, inverse matrix, constants []fr.Element) *observer {
+// newObserver returns nil for kernels other than IFMA and where there are too few
+// lanes. inverse is that of initialMap.
+func newObserver(h transfer, start, inverse matrix, constants []fr.Element, on kernel.Kernel) *observer {
 	k := len(inverse)
-	if !hasLanes() || k > laneCount {
+	if on != kernel.IFMA || k > laneCount {
 		return nil
 	}
 	o := &observer{

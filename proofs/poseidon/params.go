@@ -6,6 +6,8 @@ import (
 	"slices"
 
 	"github.com/consensys/gnark-crypto/ecc/bls12-381/fr"
+
+	"wdpost/proofs/kernel"
 )
 
 // Round numbers and bounds. The full rounds stand half before and half after
@@ -43,8 +45,12 @@ type Params struct {
 
 // New generates the parameters for preimages of arity elements: 2, 4, 8 or 11.
 // It panics on any other arity. It takes a few milliseconds: make one and keep
-// it.
-func New(arity int) *Params {
+// it. Hashing uses the fastest kernel of this machine.
+func New(arity int) *Params { return NewOn(arity, kernel.Auto) }
+
+// NewOn is New for a given kernel.
+func NewOn(arity int, k kernel.Kernel) *Params {
+	k = k.Resolve()
 	p := &Params{arity: arity, partial: partialRounds(arity)}
 	t := p.Width()
 	p.tag.SetUint64(1<<arity - 1)
@@ -55,8 +61,8 @@ func New(arity int) *Params {
 		p.hankel = append(p.hankel, new(big.Int).Quo(lcm, big.NewInt(int64(d))).Uint64())
 	}
 	p.hankelScale = rational{new(big.Int).Lsh(big.NewInt(1), 64), lcm}.element()
-	p.rounds = newRecurrence(p.mds, p.constants[t*(halfRounds+1):][:p.partial])
-	p.lanes = newLaneHasher(p)
+	p.rounds = newRecurrence(p.mds, p.constants[t*(halfRounds+1):][:p.partial], k)
+	p.lanes = newLaneHasher(p, k)
 	return p
 }
 

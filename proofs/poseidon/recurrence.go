@@ -5,6 +5,8 @@ import (
 	"slices"
 
 	"github.com/consensys/gnark-crypto/ecc/bls12-381/fr"
+
+	"wdpost/proofs/kernel"
 )
 
 // The partial rounds as a recurrence.
@@ -170,8 +172,8 @@ type recurrence struct {
 }
 
 // newRecurrence derives the recurrence for the mixing matrix of width t
-// and constants of the partial rounds.
-func newRecurrence(mds matrix, constants []fr.Element) *recurrence {
+// and constants of the partial rounds, with the kernel that runs them.
+func newRecurrence(mds matrix, constants []fr.Element, kernel kernel.Kernel) *recurrence {
 	t := len(mds)
 	k := t - 1
 	h := transferFunction(t)
@@ -211,7 +213,7 @@ func newRecurrence(mds matrix, constants []fr.Element) *recurrence {
 	mixed := startMatrix(mds, initial)
 	r.start = startForms(mixed)
 	r.end = endForms(h, initial.inverse(), len(constants))
-	r.observer = newObserver(h, mixed, initial.inverse(), constants)
+	r.observer = newObserver(h, mixed, initial.inverse(), constants, kernel)
 	return r
 }
 

@@ -1,0 +1,6 @@
+//go:build !amd64 || purego
+
+package kernel
+
+func hasAVX2() bool { return false }
+func hasIFMA() bool { return false }
