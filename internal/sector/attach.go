@@ -170,13 +170,13 @@ func (a *attacher) scan(ctx context.Context, updated bool) error {
 // is not there has none.
 func (a *attacher) list(ctx context.Context, folder string) (map[ID]bool, error) {
 	dir := filepath.Join(a.root, folder)
-	names, err := guarded(ctx, a.Guard, a.root, func(<-chan struct{}) ([]string, error) {
-		f, err := os.Open(dir)
-		if err != nil {
-			return nil, err
-		}
-		defer f.Close()
-		return f.Readdirnames(-1)
+	var names []string
+	err := a.Guard.visit(ctx, visitKind{roots: []string{a.root}, weight: 1}, func(v *visit) error {
+		return v.op(a.root, dir, func() error {
+			got, err := v.files().List(dir)
+			names = got
+			return err
+		})
 	})
 	if errors.Is(err, fs.ErrNotExist) {
 		return map[ID]bool{}, nil
@@ -201,7 +201,10 @@ func (a *attacher) take(ctx context.Context, id ID, updated bool) error {
 		a.skip(id, fmt.Errorf("size of the miner's sectors: %w", err))
 		return nil
 	}
-	found, err := guarded(ctx, a.Guard, a.root, func(<-chan struct{}) (halves, error) { return a.look(id, updated, size), nil })
+	var found halves
+	err = a.Guard.visit(ctx, visitKind{roots: []string{a.root}, weight: 1}, func(v *visit) error {
+		return v.op(a.root, id.String(), func() error { found = a.look(id, updated, size); return nil })
+	})
 	if err != nil {
 		return fmt.Errorf("sector %s: %w", id, err)
 	}

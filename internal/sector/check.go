@@ -5,10 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
-	"os"
-	"path/filepath"
 	"sync"
 
+	"wdpost/internal/sector/store"
 	"wdpost/internal/task"
 	"wdpost/proofs/merkle"
 )
@@ -91,26 +90,53 @@ func (c *Checker) checkOne(ctx context.Context, at Location, w Wanted, strict bo
 	if err != nil {
 		return err
 	}
-	_, err = guarded(ctx, c.guard, storeOf(at.SealedFile), func(<-chan struct{}) (struct{}, error) {
-		return struct{}{}, exist(at, shape)
-	})
-	return err
+	return c.guard.exist(ctx, at, shape)
 }
 
-// exist requires the files that proving opens.
-func exist(at Location, shape merkle.Shape) error {
-	files := []string{at.SealedFile}
+// exist requires the files that proving opens. Replica and cache are asked of
+// their own store each.
+func (g *Guard) exist(ctx context.Context, at Location, shape merkle.Shape) error {
+	cache := make([]string, 0, 11)
 	for _, name := range cacheFiles(shape) {
-		files = append(files, filepath.Join(at.CacheDir, name))
+		cache = append(cache, join(at.CacheDir, name))
 	}
-	for _, path := range files {
-		info, err := os.Stat(path)
-		if err != nil {
+	stores := []string{storeOf(at.SealedFile), storeOf(at.CacheDir)}
+	return g.visit(ctx, visitKind{roots: stores, weight: 1}, func(v *visit) error {
+		if stores[0] == stores[1] {
+			_, err := v.sizes(stores[0], append([]string{at.SealedFile}, cache...))
 			return err
 		}
-		if !info.Mode().IsRegular() {
-			return fmt.Errorf("%s is not a file", path)
+		if _, err := v.sizes(stores[0], []string{at.SealedFile}); err != nil {
+			return err
 		}
+		_, err := v.sizes(stores[1], cache)
+		return err
+	})
+}
+
+// sizes returns the sizes of plain files of one store, in one operation. The
+// first that is none is the error.
+func (v *visit) sizes(root string, paths []string) ([]int64, error) {
+	var infos []store.Info
+	err := v.op(root, paths[0], func() error {
+		got := v.files().Stat(paths, false)
+		infos = got
+		for i, info := range got {
+			switch {
+			case info.Err != nil:
+				return info.Err
+			case !info.Regular:
+				return fmt.Errorf("%s is not a file", paths[i])
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, err
 	}
-	return nil
+	out := make([]int64, len(infos))
+	for i, info := range infos {
+		out[i] = info.Size
+	}
+	return out, nil
 }

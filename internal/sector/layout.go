@@ -2,7 +2,6 @@ package sector
 
 import (
 	"fmt"
-	"path/filepath"
 	"strconv"
 	"strings"
 
@@ -49,9 +48,30 @@ func dirs(updated bool) (replica, cache string) {
 	return sealedDir, cacheDir
 }
 
-// storeOf is the store's folder as told by the path of a sector's file in it:
-// the parent of sealed, cache, update or update-cache.
-func storeOf(file string) string { return filepath.Dir(filepath.Dir(file)) }
+// storeOf is the store's folder as told by the path of a sector's file or cache
+// directory in it: the parent of sealed, cache, update or update-cache.
+func storeOf(file string) string {
+	for range 2 {
+		at := strings.LastIndexByte(file, '/')
+		if at < 0 {
+			return "."
+		}
+		file = file[:at]
+	}
+	if file == "" {
+		return "/"
+	}
+	return file
+}
+
+// join makes a path of a file in a folder. Unlike filepath.Join it leaves the
+// folder as it is, which may be in an object store.
+func join(folder string, names ...string) string {
+	if folder == "/" {
+		folder = ""
+	}
+	return folder + "/" + strings.Join(names, "/")
+}
 
 // cacheFiles lists the names in a cache directory that proving needs.
 func cacheFiles(shape merkle.Shape) []string {

@@ -5,31 +5,20 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
-	"path/filepath"
+	"sync"
 	"sync/atomic"
 
+	"wdpost/internal/sector/store"
 	"wdpost/internal/task"
 	"wdpost/proofs/merkle"
 	"wdpost/proofs/post"
 )
-
-// File is one open file of a sector. ReadAt is called from several goroutines.
-type File interface {
-	merkle.File
-	io.Closer
-}
-
-// Opener opens a file of a sector for reading. Its errors are those of the file
-// system.
-type Opener func(path string) (File, error)
 
 // Reader makes vanilla proofs from the files of sectors, under the guard. It is
 // safe for concurrent use.
 type Reader struct {
 	guard  *Guard
 	hasher *merkle.Hasher
-	open   Opener
 	reads  atomic.Uint64
 	bytes  atomic.Uint64
 }
@@ -39,11 +28,8 @@ type Reader struct {
 const ReadsAtOnce = 4
 
 // NewReader returns a reader that shares its bounds with whoever else uses guard.
-func NewReader(guard *Guard) *Reader { return NewReaderOf(guard, openFile) }
-
-// NewReaderOf is NewReader for files that open opens.
-func NewReaderOf(guard *Guard, open Opener) *Reader {
-	return &Reader{guard: guard, hasher: merkle.NewHasher(), open: open}
+func NewReader(guard *Guard) *Reader {
+	return &Reader{guard: guard, hasher: merkle.NewHasher()}
 }
 
 // Counts returns how many reads there were so far and how many bytes they
@@ -56,61 +42,68 @@ func (r *Reader) Counts() (reads, bytes uint64) { return r.reads.Load(), r.bytes
 // post.ErrOtherSector, a *merkle.FileError, an error of the file system, or is
 // the cause of ctx.
 func (r *Reader) ReadVanilla(ctx context.Context, sectorSize uint64, replica task.Replica, challenges []uint64) (*post.Vanilla, error) {
-	v, err := guarded(ctx, r.guard, storeOf(replica.SealedFile), func(done <-chan struct{}) (*post.Vanilla, error) {
-		files, err := r.openFiles(sectorSize, replica, done)
+	var vanilla *post.Vanilla
+	stores := []string{storeOf(replica.SealedFile), storeOf(replica.CacheDir)}
+	err := r.guard.visit(ctx, visitKind{roots: stores, weight: ReadsAtOnce}, func(v *visit) error {
+		files, err := r.openFiles(v, sectorSize, replica)
 		if err != nil {
-			return nil, err
+			return err
 		}
 		defer files.close()
 		open, err := post.Open(r.hasher, sectorSize, files.SectorFiles)
 		if err != nil {
-			return nil, err
+			return err
 		}
 		inclusion := make([]merkle.Proof, len(challenges))
-		vanilla, err := open.NewVanilla(post.Sector{Number: replica.SectorID, CommR: replica.CommR}, inclusion)
+		vanilla, err = open.NewVanilla(post.Sector{Number: replica.SectorID, CommR: replica.CommR}, inclusion)
 		if err != nil {
-			return nil, err
+			return err
 		}
-		return vanilla, openLeaves(open.Tree(), files.Files, challenges, inclusion, done)
+		return openLeaves(open.Tree(), files.Files, challenges, inclusion, v.done)
 	})
 	if err != nil {
 		return nil, fmt.Errorf("sector %d (%s, %s): %w", replica.SectorID, replica.SealedFile, replica.CacheDir, withFault(err, replica))
 	}
-	return v, nil
+	return vanilla, nil
 }
 
 // openedFiles are the open files of one sector.
 type openedFiles struct {
 	post.SectorFiles
-	open []File
+
+	mu   sync.Mutex
+	open []*guardedFile
+	over bool // close was called: what is opened now is closed at once
 }
 
 // openFiles opens replica and tree files and reads p_aux and the root of each
 // tree file, several at once: on a network mount each of these is a wait.
-func (r *Reader) openFiles(sectorSize uint64, replica task.Replica, done <-chan struct{}) (*openedFiles, error) {
+func (r *Reader) openFiles(v *visit, sectorSize uint64, replica task.Replica) (*openedFiles, error) {
 	shape, err := merkle.ShapeOf(sectorSize)
 	if err != nil {
 		return nil, err
 	}
 	names := shape.FileNames()
-	paths := []string{replica.SealedFile, filepath.Join(replica.CacheDir, post.PAuxName)}
-	for _, name := range names {
-		paths = append(paths, filepath.Join(replica.CacheDir, name))
-	}
-	f := &openedFiles{open: make([]File, len(paths))}
+	sealed, cache := storeOf(replica.SealedFile), storeOf(replica.CacheDir)
+	f := &openedFiles{}
 	trees := make([]*rootedFile, len(names))
-	err = each(len(paths), done, func(i int) (err error) {
-		if f.open[i], err = r.open(paths[i]); err != nil {
-			return err
-		}
-		counted := countedFile{f.open[i], r}
+	err = each(2+len(names), v.done, func(i int) error {
 		switch i {
 		case 0:
-			f.Replica = counted
+			file, err := r.open(v, f, sealed, replica.SealedFile)
+			f.Replica = file
+			return err
 		case 1:
-			f.PAux, err = readHead(counted, post.PAuxSize)
-		default:
-			trees[i-2], err = newRootedFile(names[i-2], counted)
+			file, err := r.open(v, f, cache, join(replica.CacheDir, post.PAuxName))
+			if err == nil {
+				f.PAux, err = readHead(file, post.PAuxSize)
+			}
+			return err
+		}
+		name := names[i-2]
+		file, err := r.open(v, f, cache, join(replica.CacheDir, name))
+		if err == nil {
+			trees[i-2], err = newRootedFile(name, file)
 		}
 		return err
 	})
@@ -124,12 +117,49 @@ func (r *Reader) openFiles(sectorSize uint64, replica task.Replica, done <-chan 
 	return f, nil
 }
 
+// open opens one file and has it closed with the others.
+func (r *Reader) open(v *visit, all *openedFiles, root, path string) (*guardedFile, error) {
+	file := &guardedFile{visit: v, reader: r, root: root, path: path}
+	err := v.op(root, path, func() (err error) {
+		opened, err := v.files().Open(path)
+		if err != nil {
+			return err
+		}
+		file.File = opened
+		all.add(file)
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	return file, nil
+}
+
+func (f *openedFiles) add(file *guardedFile) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.over {
+		_ = file.Close() // opened for reading: nothing can be lost
+		return
+	}
+	f.open = append(f.open, file)
+}
+
+// close closes the files without waiting for it: on a store that hangs, closing
+// may hang too.
 func (f *openedFiles) close() {
-	for _, file := range f.open {
-		if file != nil {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.over = true
+	if len(f.open) == 0 {
+		return
+	}
+	first := f.open[0]
+	first.visit.background(first.root, first.path, func() {
+		for _, file := range f.open {
 			_ = file.Close() // opened for reading: nothing can be lost
 		}
-	}
+	})
 }
 
 // readHead reads the first n bytes of a file, or all of a shorter one.
@@ -144,13 +174,13 @@ func readHead(file merkle.File, n int64) ([]byte, error) {
 
 // rootedFile is a tree file whose last node has been read already.
 type rootedFile struct {
-	countedFile
+	*guardedFile
 	root []byte // empty if the file is too short to have one
 	at   int64
 }
 
-func newRootedFile(name string, file countedFile) (*rootedFile, error) {
-	t := &rootedFile{countedFile: file, at: file.Size() - merkle.NodeSize}
+func newRootedFile(name string, file *guardedFile) (*rootedFile, error) {
+	t := &rootedFile{guardedFile: file, at: file.Size() - merkle.NodeSize}
 	if t.at < 0 {
 		return t, nil // its size is refused later, by name
 	}
@@ -167,44 +197,33 @@ func (t *rootedFile) ReadAt(b []byte, at int64) (int, error) {
 	if at == t.at && len(b) == len(t.root) {
 		return copy(b, t.root), nil
 	}
-	return t.countedFile.ReadAt(b, at)
+	return t.guardedFile.ReadAt(b, at)
 }
 
-// countedFile counts its reads.
-type countedFile struct {
-	merkle.File
+// guardedFile is an open file whose reads are guarded, as those of its store,
+// and counted.
+type guardedFile struct {
+	store.File
+	visit  *visit
 	reader *Reader
+	root   string // its store
+	path   string
 }
 
-// ReadAt reads from the file.
-func (f countedFile) ReadAt(b []byte, at int64) (int, error) {
-	n, err := f.File.ReadAt(b, at)
+// ReadAt reads from the file. A read that outlives its caller goes into memory
+// that nobody uses any more.
+func (f *guardedFile) ReadAt(b []byte, at int64) (int, error) {
+	var n int
+	err := f.visit.op(f.root, f.path, func() error {
+		got, err := f.File.ReadAt(b, at)
+		n = got
+		return err
+	})
+	if errors.Is(err, merkle.ErrCancelled) {
+		return 0, err // n is not ours
+	}
 	f.reader.reads.Add(1)
 	f.reader.bytes.Add(uint64(n))
+	f.visit.guard.count(f.root, n)
 	return n, err
 }
-
-// openFile opens a regular file of the file system.
-func openFile(path string) (File, error) {
-	file, err := os.Open(path)
-	if err != nil {
-		return nil, err
-	}
-	info, err := file.Stat()
-	if err == nil && !info.Mode().IsRegular() {
-		err = fmt.Errorf("%s is not a file", path)
-	}
-	if err != nil {
-		return nil, errors.Join(err, file.Close())
-	}
-	return sizedFile{file, info.Size()}, nil
-}
-
-// sizedFile is an open file whose size was asked for once.
-type sizedFile struct {
-	*os.File
-	size int64
-}
-
-// Size returns the size in bytes at the time of opening.
-func (f sizedFile) Size() int64 { return f.size }

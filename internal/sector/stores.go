@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
-	"os"
 	"slices"
 	"sync"
 	"time"
@@ -17,12 +16,13 @@ var ErrNoDirectory = errors.New("is not a directory: give the folder above cache
 
 // checkFolder requires an existing directory.
 func checkFolder(ctx context.Context, g *Guard, path string) error {
-	isDir, err := guarded(ctx, g, path, func(<-chan struct{}) (bool, error) {
-		info, err := os.Stat(path)
-		if err != nil {
-			return false, err
-		}
-		return info.IsDir(), nil
+	isDir := false
+	err := g.visit(ctx, visitKind{roots: []string{path}, weight: 1, urgent: true}, func(v *visit) error {
+		return v.op(path, path, func() error {
+			info := v.files().Stat([]string{path}, false)[0]
+			isDir = info.Dir
+			return info.Err
+		})
 	})
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
@@ -53,7 +53,7 @@ const presencePatience = 10 * time.Second
 func NewPresence(stores []Store, log *slog.Logger) *Presence {
 	return &Presence{
 		stores: stores, log: log, gone: map[string]error{},
-		guard: NewGuard(GuardConfig{Timeout: presencePatience, Parallel: 1, MaxFailures: 1 << 30}),
+		guard: NewGuard(GuardConfig{Timeout: presencePatience}),
 	}
 }
 

@@ -327,10 +327,10 @@ func TestCheckEndsWithContext(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	guard := NewGuard(GuardConfig{Parallel: 1})
+	guard := NewGuard(GuardConfig{})
 	release := make(chan struct{})
 	defer close(release)
-	go guarded(t.Context(), guard, store, hang(release))
+	go access(t.Context(), guard, store, file(store, 1), hang(release))
 	for health(guard, store).InFlight == 0 {
 		time.Sleep(time.Millisecond)
 	}

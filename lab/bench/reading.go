@@ -4,12 +4,12 @@ import (
 	"context"
 	"fmt"
 	"math"
-	"os"
 	"sync/atomic"
 	"time"
 
 	"wdpost/internal/prover"
 	"wdpost/internal/sector"
+	"wdpost/internal/sector/store"
 	"wdpost/internal/sectorfile"
 	"wdpost/proofs/post"
 )
@@ -51,8 +51,8 @@ func (j *ReadingJob) run(ctx context.Context) (Result, error) {
 	if atOnce == 0 {
 		atOnce = defaultSectorsAtOnce
 	}
-	store := &slowStore{delay: j.Delay}
-	reader := sector.NewReaderOf(sector.NewGuard(sector.GuardConfig{Parallel: atOnce}), store.open)
+	slow := &slowStore{delay: j.Delay}
+	reader := sector.NewReader(sector.NewGuard(sector.GuardConfig{Parallel: atOnce, Backend: slow}))
 	engine, err := prover.New(prover.Config{Reader: reader})
 	if err != nil {
 		return Result{}, err
@@ -66,7 +66,7 @@ func (j *ReadingJob) run(ctx context.Context) (Result, error) {
 	if err != nil {
 		return Result{}, err
 	}
-	r := &ReadingResult{InFlight: min(atOnce, len(list.Sectors)) * sector.ReadsAtOnce, Most: int(store.most.Load()), Took: took}
+	r := &ReadingResult{InFlight: min(atOnce, len(list.Sectors)) * sector.ReadsAtOnce, Most: int(slow.most.Load()), Took: took}
 	r.Reads, r.Bytes = reader.Counts()
 	r.Ideal = time.Duration(math.Ceil(float64(r.Reads)/float64(r.InFlight)) * float64(j.Delay))
 	return Result{Reads: r}, engine.Close()
@@ -74,30 +74,24 @@ func (j *ReadingJob) run(ctx context.Context) (Result, error) {
 
 // slowStore opens files whose reads take delay longer.
 type slowStore struct {
+	store.Local
 	delay     time.Duration
 	now, most atomic.Int64 // reads under way
 }
 
-func (s *slowStore) open(path string) (sector.File, error) {
-	f, err := os.Open(path)
+// Open opens a file.
+func (s *slowStore) Open(path string) (store.File, error) {
+	f, err := s.Local.Open(path)
 	if err != nil {
 		return nil, err
 	}
-	info, err := f.Stat()
-	if err != nil {
-		return nil, err
-	}
-	return slowFile{f, info.Size(), s}, nil
+	return slowFile{f, s}, nil
 }
 
 type slowFile struct {
-	*os.File
-	size  int64
+	store.File
 	store *slowStore
 }
-
-// Size is the file's size in bytes.
-func (f slowFile) Size() int64 { return f.size }
 
 // ReadAt reads and then waits.
 func (f slowFile) ReadAt(b []byte, at int64) (int, error) {
