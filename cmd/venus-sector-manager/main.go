@@ -17,11 +17,13 @@ import (
 	"os"
 
 	"wdpost/internal/run"
+	"wdpost/internal/sector/store/process"
 )
 
 func main() { os.Exit(realMain()) }
 
 func realMain() int {
+	process.ServeIfAsked() // before anything is opened: it may be the reader of stores
 	soft, hard, release := run.Signals(context.Background())
 	defer release()
 	app := &app{

@@ -8,10 +8,13 @@ import (
 
 	"github.com/rogpeppe/go-internal/testscript"
 
+	"wdpost/internal/sector/store/process"
+
 	"wdpost/lab/golden"
 )
 
 func TestMain(m *testing.M) {
+	process.ServeIfAsked()
 	testscript.Main(m, map[string]func(){"venus-sector-manager": func() { os.Exit(realMain()) }})
 }
 

@@ -3,6 +3,7 @@ package main
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"slices"
@@ -14,6 +15,7 @@ import (
 	"wdpost/internal/extprover"
 	"wdpost/internal/prover"
 	"wdpost/internal/sector"
+	"wdpost/internal/sector/store/process"
 	"wdpost/internal/slave"
 	"wdpost/proofs/post"
 )
@@ -80,6 +82,7 @@ type backend struct {
 	close    func() error
 
 	host   *extprover.Host // nil: native
+	guard  *sector.Guard   // nil: external
 	engine *prover.Engine  // nil: external
 	types  []post.ProofType
 }
@@ -133,16 +136,20 @@ func (b *backend) native(cfg config.Slave, env environment, environ []string) er
 	if env.loadSHM {
 		b.log.Info("raw parameter caches are mapped from shared memory (BELLMAN_LOAD_SHM)", "directory", prover.DefaultRawDir)
 	}
-	guard := sector.NewGuard(sector.GuardConfig{Timeout: cfg.Read.Timeout.D(), Parallel: cfg.Read.Parallel, MaxStuck: cfg.Read.MaxStuck})
+	reading := process.New(b.log)
+	b.guard = sector.NewGuard(sector.GuardConfig{
+		Timeout: cfg.Read.Timeout.D(), Parallel: cfg.Read.Parallel, MaxStuck: cfg.Read.MaxStuck, Backend: reading, Log: b.log,
+	})
 	engine, err := prover.New(prover.Config{
-		Reader: sector.NewReader(guard), Keys: env.keys, Memory: uint64(cfg.Slave.Memory),
+		Reader: sector.NewReader(b.guard), Keys: env.keys, Memory: uint64(cfg.Slave.Memory),
 		PartitionSectors: cfg.Slave.PartitionSectors, Log: b.log,
 	})
 	if err != nil {
 		return err
 	}
 	b.meter = meter{engine}
-	b.engine, b.prover, b.verifier, b.close = engine, engine, engine.Verifier(), engine.Close
+	b.engine, b.prover, b.verifier = engine, engine, engine.Verifier()
+	b.close = func() error { return errors.Join(engine.Close(), reading.Close()) }
 	return nil
 }
 

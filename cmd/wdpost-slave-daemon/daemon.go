@@ -19,6 +19,7 @@ import (
 	"wdpost/internal/config"
 	"wdpost/internal/rpc"
 	"wdpost/internal/run"
+	"wdpost/internal/sector"
 	"wdpost/internal/slave"
 )
 
@@ -51,6 +52,9 @@ func (a *app) daemon(soft context.Context) error {
 	}
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	if backend.guard != nil {
+		registry.MustRegister(sector.Collector{Guard: backend.guard})
+	}
 	worker, err := slave.New(slave.Config{
 		Master: client, Prover: backend.prover, Verifier: backend.verifier, Meter: backend.meter, Log: a.log, Metrics: slave.NewMetrics(registry),
 		Spool:       cmp.Or(cfg.Slave.Spool, filepath.Join(filepath.Dir(a.configPath), defaultSpool)),

@@ -15,9 +15,11 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"wdpost/internal/prover"
+	"wdpost/internal/sector/store/process"
 )
 
 func TestMain(m *testing.M) {
+	process.ServeIfAsked()
 	if mode := os.Getenv(fakeEnv); mode != "" {
 		fakeProcessor(mode)
 		return

@@ -4,9 +4,8 @@ import (
 	"context"
 	"errors"
 	"io/fs"
-	"strings"
-	"syscall"
 
+	"wdpost/internal/sector/store"
 	"wdpost/internal/task"
 	"wdpost/proofs/merkle"
 )
@@ -22,9 +21,9 @@ func withFault(err error, replica task.Replica) error {
 	f := &task.FaultError{Kind: kind, Err: err}
 	if kind != task.FaultData {
 		f.Store = storeOf(replica.SealedFile)
-		var at *fs.PathError
-		if errors.As(err, &at) && strings.HasPrefix(at.Path, replica.CacheDir) {
-			f.Store = storeOf(replica.CacheDir)
+		var at *StoreError
+		if errors.As(err, &at) {
+			f.Store = at.Store
 		}
 	}
 	return f
@@ -33,18 +32,16 @@ func withFault(err error, replica task.Replica) error {
 // faultKind tells the kind of an error of reading a sector; ok is false for the
 // end of a context.
 func faultKind(err error) (kind task.FaultKind, ok bool) {
-	var errno syscall.Errno
+	var at *fs.PathError
 	switch {
 	case errors.Is(err, ErrTimeout), errors.Is(err, ErrSetAside):
 		return task.FaultStore, true
 	case errors.Is(err, fs.ErrNotExist), errors.Is(err, fs.ErrPermission):
 		return task.FaultUnseen, true
-	case errors.As(err, &errno):
-		switch errno {
-		case syscall.ELOOP, syscall.ENOTDIR, syscall.EISDIR, syscall.ENAMETOOLONG, syscall.EINVAL:
-			return task.FaultData, true
-		}
+	case store.TroubleOf(err) != store.OfFile:
 		return task.FaultStore, true
+	case errors.As(err, &at):
+		return task.FaultData, true // a loop of links, a folder in place of a file and the like
 	case isEnd(err):
 		return "", false
 	}

@@ -18,7 +18,8 @@ import (
 func TestWhoseTroubleAReadIs(t *testing.T) {
 	replica := task.Replica{SealedFile: "/a/sealed/s-t01-1", CacheDir: "/b/cache/s-t01-1"}
 	file := func(path string, err error) error {
-		return fmt.Errorf("open: %w", &fs.PathError{Op: "open", Path: path, Err: err})
+		root := path[:2]
+		return &StoreError{root, fmt.Errorf("open: %w", &fs.PathError{Op: "open", Path: path, Err: err})}
 	}
 	for name, tc := range map[string]struct {
 		err   error
@@ -31,6 +32,8 @@ func TestWhoseTroubleAReadIs(t *testing.T) {
 		"no cache":         {file("/b/cache/s-t01-1/p_aux", syscall.ENOENT), task.FaultUnseen, "/b"},
 		"forbidden":        {file("/a/sealed/s-t01-1", syscall.EACCES), task.FaultUnseen, "/a"},
 		"stale handle":     {file("/b/cache/s-t01-1/p_aux", syscall.ESTALE), task.FaultStore, "/b"},
+		"cache hangs":      {&StoreError{"/b", fmt.Errorf("%w: no answer", ErrTimeout)}, task.FaultStore, "/b"},
+		"no descriptors":   {file("/a/sealed/s-t01-1", syscall.EMFILE), task.FaultStore, "/a"},
 		"input error":      {&merkle.FileError{File: "tree", Err: syscall.EIO}, task.FaultStore, "/a"},
 		"symlink loop":     {file("/a/sealed/s-t01-1", syscall.ELOOP), task.FaultData, ""},
 		"cache is a file":  {file("/b/cache/s-t01-1/p_aux", syscall.ENOTDIR), task.FaultData, ""},

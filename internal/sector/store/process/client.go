@@ -256,6 +256,9 @@ type session struct {
 
 // start runs this program once more as a reader.
 func start(log *slog.Logger) (*session, error) {
+	if os.Getenv(marker) != "" { // or each reader would start the next one
+		return nil, errors.New("the program's main does not call ServeIfAsked")
+	}
 	cmd := exec.Command("/proc/self/exe")
 	cmd.Args = []string{os.Args[0], "store-reader"}
 	cmd.Env = []string{marker + "=1"}
@@ -293,7 +296,7 @@ func (s *session) follow(complaints io.Reader, log *slog.Logger) {
 	last := <-words
 	wait := s.cmd.Wait() // blocks while a killed process hangs in the kernel
 	if !wanted {
-		log.Warn("the process that reads stores has ended; it is started again", attr.Err(cmp.Or(wait, err)), "said", last)
+		log.Warn("the process that reads stores has ended; it is started again", attr.Err(cmp.Or(wait, err)), attr.Reason(last))
 	}
 }
 
