@@ -25,6 +25,7 @@ import (
 	"wdpost/internal/ledger/sqlite"
 	"wdpost/internal/lotus"
 	"wdpost/internal/message"
+	"wdpost/internal/message/escalate"
 	"wdpost/internal/message/messager"
 	"wdpost/internal/message/node"
 	payers "wdpost/internal/message/sender"
@@ -455,8 +456,9 @@ func posterMiner(m config.Miner) poster.MinerConfig {
 	return poster.MinerConfig{
 		Miner:               abi.ActorID(m.Actor),
 		Senders:             senders,
-		AllowWorkerFallback: true,
-		Fees:                p.Fee.Message(),
+		AllowWorkerFallback: p.AllowWorkerFallback, AllowOwnerFallback: p.AllowOwnerFallback,
+		Fees:                p.Fees(),
+		Escalation:          escalate.Limits{Off: !p.EscalateFees, MaxFee: p.MaxFee.Amount(), MaxFeePerDay: p.MaxFeePerDay.Amount()},
 		Confidence:          p.Confidence,
 		ChallengeConfidence: abi.ChainEpoch(p.ChallengeConfidence), SubmitConfidence: abi.ChainEpoch(p.SubmitConfidence),
 		Parallel:                        p.Parallel,

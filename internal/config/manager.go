@@ -130,11 +130,11 @@ type Fee struct {
 	MaxFeeCap FIL
 }
 
-// Message is f in the words of the senders.
-func (f Fee) Message() message.Fees {
+// Fees is what a message may cost, in the words of the senders.
+func (p PoSt) Fees() message.Fees {
 	return message.Fees{
-		GasOverEstimation: f.GasOverEstimation, GasOverPremium: f.GasOverPremium,
-		GasFeeCap: f.GasFeeCap.Amount(), MaxFeeCap: f.MaxFeeCap.Amount(),
+		GasOverEstimation: p.GasOverEstimation, GasOverPremium: p.GasOverPremium,
+		GasFeeCap: p.GasFeeCap.Amount(), MaxFeeCap: p.MaxFeeCap.Amount(), MaxFee: p.MaxFee.Amount(),
 	}
 }
 
@@ -154,16 +154,18 @@ type Miner struct {
 
 func (m *Miner) setDefaults() {
 	*m = Miner{
-		PoSt: PoSt{Enabled: true, StrictCheck: true, Fee: defaultFee(), Confidence: 10},
+		PoSt: PoSt{Enabled: true, StrictCheck: true, Fee: defaultFee(), Confidence: 10, EscalateFees: true, AllowWorkerFallback: true},
 	}
 }
 
 // PoSt is how WindowPoSt is made for one miner.
 type PoSt struct {
 	// Sender pays for the messages: an owner, worker or control address of the
-	// miner. Default: the worker.
+	// miner. Default: of the control addresses and the worker whose key is at
+	// hand, the one with the largest balance.
 	Sender Address
-	// Senders are several such addresses; the one with the largest balance is used.
+	// Senders are several such addresses; of those that can pay, the one with
+	// the largest balance is used.
 	Senders []Address
 	// Enabled false leaves this miner alone. Default true.
 	Enabled bool
@@ -173,6 +175,21 @@ type PoSt struct {
 	// Parallel proves the messages of a deadline at the same time. Default false.
 	Parallel bool
 	Fee
+	// MaxFee is the most that one message may cost in all while it is raised to
+	// get onto the chain in time. 0 means 5 FIL, or what GasFeeCap allows if
+	// that is more.
+	MaxFee FIL
+	// MaxFeePerDay is the most that the raised messages of this miner may cost
+	// in 24 hours. 0 means no limit.
+	MaxFeePerDay FIL
+	// EscalateFees offers a message that does not get onto the chain at a
+	// higher price, within MaxFee and MaxFeePerDay. Default true.
+	EscalateFees bool
+	// AllowWorkerFallback lets the control addresses and the worker pay where
+	// no configured sender can. Default true.
+	AllowWorkerFallback bool
+	// AllowOwnerFallback lets the owner pay where nobody else can. Default false.
+	AllowOwnerFallback bool
 	// Confidence is how many epochs a message must lie under the head before it
 	// counts as landed. Default 10.
 	Confidence uint64 `is:"epochs"`

@@ -74,9 +74,10 @@ func (m *Manager) checkMiners(c *checker) {
 }
 
 func checkPoSt(c *checker, key string, p PoSt) {
-	for _, problem := range p.Fee.Message().Problems() { // the sender's own rule
+	for _, problem := range p.Fees().Problems() { // the sender's own rule
 		c.fail(key+"."+problem.Key, "%s", problem.Reason)
 	}
+	c.require(p.MaxFeePerDay.Amount().Sign() >= 0, key+".MaxFeePerDay", "%s is negative", p.MaxFeePerDay)
 	submit, start := p.SubmitConfidence, p.ChallengeConfidence
 	if submit == 0 {
 		submit = defaultSubmit

@@ -30,6 +30,7 @@ func TestGuideManager(t *testing.T) {
 	m := got.Miners[0]
 	want := PoSt{
 		Sender: m.PoSt.Sender, Enabled: true, Fee: Fee{GasOverEstimation: 1.2, GasFeeCap: NanoFIL(5)}, Confidence: 6,
+		EscalateFees: true, AllowWorkerFallback: true,
 	}
 	if !reflect.DeepEqual(m.PoSt, want) || !m.Proof.Enabled || m.Actor != 0 {
 		t.Errorf("miner %+v", m)

@@ -12,6 +12,7 @@ import (
 	"wdpost/internal/deadline"
 	"wdpost/internal/ledger"
 	"wdpost/internal/message"
+	"wdpost/internal/message/escalate"
 )
 
 // MinerConfig is one miner's [Miners.PoSt].
@@ -25,6 +26,8 @@ type MinerConfig struct {
 	// configured sender can.
 	AllowWorkerFallback, AllowOwnerFallback bool
 	Fees                                    message.Fees
+	// Escalation bounds what is done about a message that does not land.
+	Escalation escalate.Limits
 
 	// Confidence is how many epochs deep a message must be to count as landed;
 	// 0 means 10.
