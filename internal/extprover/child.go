@@ -186,7 +186,7 @@ func (c *child) take(log *slog.Logger, p *process, line []byte) {
 		return
 	case resp.Hello != nil:
 		c.pool.mu.Lock()
-		p.takesCancel = resp.Hello.Cancel
+		p.takesCancel, p.takesVanilla = resp.Hello.Cancel, resp.Hello.Vanilla
 		c.pool.mu.Unlock()
 		return
 	}
@@ -208,9 +208,14 @@ func (c *child) take(log *slog.Logger, p *process, line []byte) {
 func (c *child) give(r *pending) {
 	r.children = append(r.children, c)
 	c.inflight[r.id] = r
-	if c.process != nil {
-		c.process.out.push(r.line)
+	if c.process == nil {
+		return
 	}
+	if c.process.takesVanilla && r.rich != nil {
+		c.process.out.push(r.rich)
+		return
+	}
+	c.process.out.push(r.line)
 }
 
 // owes reports whether the child has a request that nobody waits for any more.

@@ -17,7 +17,9 @@
 // so by WDPOST_EXTPROVER_CANCEL=1 in the child's environment; a child that
 // knows it then prints {"hello":{"cancel":true}} after the ready line, and only
 // such a child is ever sent {"id":1,"cancel":true}. Programs that know nothing
-// of it never see any of this.
+// of it never see any of this. A child whose hello says "vanilla":true is given
+// the vanilla proofs of the replicas, where the host has them, and reads no
+// files; all others get the question without them.
 //
 // Another lets a child of ours tell its host how it is: see Report and StatusEnv.
 //

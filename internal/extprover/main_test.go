@@ -42,6 +42,7 @@ const (
 	doPanic   // in the handler
 	doBadJSON // answer with an output of the wrong type
 	doCrashIf // end if the file CacheDir exists, removing it
+	doVanilla // answer with the vanilla proof of the first replica
 )
 
 func playChild(role string) {
@@ -50,6 +51,11 @@ func playChild(role string) {
 		s := Server{Stage: StageWindowPoSt, Handle: childHandle, Log: slog.New(slog.NewTextHandler(os.Stderr, nil))}
 		if err := s.Serve(context.Background(), os.Stdin, os.Stdout); err != nil {
 			fmt.Fprintln(os.Stderr, "serve:", err)
+			os.Exit(1)
+		}
+	case "vanilla":
+		s := Server{Stage: StageWindowPoSt, Handle: childHandle, Log: slog.New(slog.NewTextHandler(os.Stderr, nil)), Vanilla: true}
+		if err := s.Serve(context.Background(), os.Stdin, os.Stdout); err != nil {
 			os.Exit(1)
 		}
 	case "peer":
@@ -126,6 +132,8 @@ func childHandle(ctx context.Context, q task.Question) (task.Answer, error) {
 		return task.Answer{}, context.Cause(ctx)
 	case doFail:
 		return task.Answer{}, errors.New("no such sector")
+	case doVanilla:
+		return task.Answer{Proofs: [][]byte{append([]byte("v"), q.Replicas[0].Vanilla...)}}, nil
 	case doPanic:
 		panic("at the disco")
 	case doWait:

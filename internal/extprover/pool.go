@@ -26,6 +26,7 @@ type pool struct {
 type pending struct {
 	id     uint64
 	line   []byte
+	rich   []byte      // the same with vanilla proofs; nil where there are none
 	result chan result // buffered: one result, sent once
 
 	// Guarded by pool.mu.
@@ -51,11 +52,11 @@ func (p *pool) ask(ctx context.Context, q task.Question) (task.Answer, error) {
 	p.lastID++
 	id := p.lastID
 	p.mu.Unlock()
-	line, err := encodeLine(request{ID: id, Task: &q})
-	if err != nil {
+	r := &pending{id: id, result: make(chan result, 1)}
+	var err error
+	if r.line, r.rich, err = encodeTask(id, q); err != nil {
 		return task.Answer{}, fmt.Errorf("encode the request: %w", err)
 	}
-	r := &pending{id: id, line: line, result: make(chan result, 1)}
 	p.mu.Lock()
 	p.waiting = append(p.waiting, r)
 	p.dispatch()

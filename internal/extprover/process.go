@@ -23,7 +23,7 @@ type process struct {
 	waitErr        error         // set before exited is closed
 	hung           chan error    // at most one
 
-	takesCancel bool // guarded by pool.mu
+	takesCancel, takesVanilla bool // guarded by pool.mu
 }
 
 // startProcess starts the program. Its streams are plain pipes, so that waiting

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 
 	"wdpost/internal/task"
 )
@@ -18,9 +19,9 @@ const (
 const cancelEnv = "WDPOST_EXTPROVER_CANCEL"
 
 // Longest lines accepted. A request of three full 64 GiB partitions with long
-// paths has about 4 MB, an answer a few hundred KB.
+// paths has about 4 MB, with vanilla proofs 250 MB; an answer a few hundred KB.
 const (
-	maxRequestLine  = 256 << 20
+	maxRequestLine  = 512 << 20
 	maxResponseLine = 64 << 20
 )
 
@@ -44,7 +45,8 @@ type response struct {
 
 // hello is what a child can do beyond the protocol of peers.
 type hello struct {
-	Cancel bool `json:"cancel"`
+	Cancel  bool `json:"cancel"`
+	Vanilla bool `json:"vanilla,omitempty"` // it takes vanilla proofs with the replicas
 }
 
 // decodeRequest reads a request line. ok tells whether the line has an id; a
@@ -109,6 +111,22 @@ func idOf(id *uint64, line []byte, decodeErr error) (uint64, bool) {
 		return 0, false
 	}
 	return *id, true
+}
+
+// encodeTask is the request line of a question in the form of peers, and with
+// its vanilla proofs if it has any.
+func encodeTask(id uint64, q task.Question) (line, rich []byte, err error) {
+	if slices.ContainsFunc(q.Replicas, func(r task.Replica) bool { return r.Vanilla != nil }) {
+		if rich, err = encodeLine(request{ID: id, Task: &q}); err != nil {
+			return nil, nil, err
+		}
+		q.Replicas = slices.Clone(q.Replicas)
+		for i := range q.Replicas {
+			q.Replicas[i].Vanilla = nil
+		}
+	}
+	line, err = encodeLine(request{ID: id, Task: &q})
+	return line, rich, err
 }
 
 // encodeAnswer is the response line of an answer; lists are never null, which

@@ -33,6 +33,9 @@ type Server struct {
 	// MaxRequests is how many requests are worked on at once; further ones wait
 	// unread. Default 1024.
 	MaxRequests int
+	// Vanilla says that Handle takes the vanilla proofs that come with replicas,
+	// and needs no files then.
+	Vanilla bool
 }
 
 // Serve says that it is ready and answers requests from in on out until in
@@ -93,7 +96,7 @@ func (c *conversation) greet() error {
 	if os.Getenv(cancelEnv) != "" {
 		line, err := encodeLine(struct {
 			Hello hello `json:"hello"`
-		}{hello{Cancel: true}})
+		}{hello{Cancel: true, Vanilla: c.Vanilla}})
 		if err != nil {
 			return err
 		}

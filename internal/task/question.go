@@ -92,6 +92,11 @@ type Replica struct {
 	CommR      Hash32 `json:"comm_r"`      // little-endian field element
 	CacheDir   string `json:"cache_dir"`   // directory with p_aux and sc-02-data-tree-r-last*.dat
 	SealedFile string `json:"sealed_file"` // replica file
+
+	// Vanilla is the sector's vanilla proof in the bincode form of the reference,
+	// where the asker has read the sector already. Only a processor that says
+	// that it takes them is ever given them.
+	Vanilla []byte `json:"vanilla,omitempty"` // base64
 }
 
 // Question is one proving task, in the wire form of the external-processor
