@@ -7,12 +7,14 @@ import (
 	"log/slog"
 	"net/http"
 	"os"
-	"strings"
+	"path/filepath"
 	"time"
 
 	"github.com/urfave/cli/v3"
 
+	"wdpost/internal/attr"
 	"wdpost/internal/config"
+	"wdpost/internal/slave/daemon"
 )
 
 // app is what the subcommands share.
@@ -23,16 +25,6 @@ type app struct {
 	hard    context.Context // ends at the second stop signal
 
 	configPath string
-}
-
-// getenv looks up the environment the app was given.
-func (a *app) getenv(name string) string {
-	for _, kv := range a.environ {
-		if v, ok := strings.CutPrefix(kv, name+"="); ok {
-			return v
-		}
-	}
-	return ""
 }
 
 // command returns the command line.
@@ -61,6 +53,22 @@ func (a *app) command() *cli.Command {
 	}
 }
 
+// daemon works until soft ends and its tasks are done, or the second signal.
+func (a *app) daemon(soft context.Context) error {
+	cfg, warnings, err := config.LoadSlave(a.configPath)
+	if err != nil {
+		return err
+	}
+	for _, w := range warnings {
+		a.log.Warn(w, attr.Path(a.configPath))
+	}
+	d, err := daemon.New(daemon.Config{File: cfg, Dir: filepath.Dir(a.configPath), Environ: a.environ, Log: a.log})
+	if err != nil {
+		return err
+	}
+	return d.Run(soft, a.hard)
+}
+
 // status asks the running slave.
 func (a *app) status(ctx context.Context, _ *cli.Command) error {
 	cfg, _, err := config.LoadSlave(a.configPath)
@@ -72,7 +80,7 @@ func (a *app) status(ctx context.Context, _ *cli.Command) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+cfg.Debug.Listen+statusPath, nil)
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+cfg.Debug.Listen+daemon.StatusPath, nil)
 	if err != nil {
 		return fmt.Errorf("debug.listen: %w", err)
 	}
@@ -82,7 +90,7 @@ func (a *app) status(ctx context.Context, _ *cli.Command) error {
 	}
 	defer res.Body.Close()
 	if res.StatusCode != http.StatusOK {
-		return fmt.Errorf("http://%s%s: %s", cfg.Debug.Listen, statusPath, res.Status)
+		return fmt.Errorf("http://%s%s: %s", cfg.Debug.Listen, daemon.StatusPath, res.Status)
 	}
 	_, err = io.Copy(a.stdout, io.LimitReader(res.Body, 16<<20))
 	return err

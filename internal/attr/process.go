@@ -49,3 +49,6 @@ func Failures(n int) slog.Attr { return slog.Int("failures", n) }
 
 // Page is the name of a web page.
 func Page(name string) slog.Attr { return slog.String("page", name) }
+
+// Variables are names of environment variables.
+func Variables(names string) slog.Attr { return slog.String("variables", names) }

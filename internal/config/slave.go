@@ -2,6 +2,7 @@ package config
 
 import (
 	"fmt"
+	"path/filepath"
 	"time"
 )
 
@@ -45,6 +46,14 @@ type SlaveWork struct {
 	Name string `toml:"name"`
 	// Concurrent is how many tasks are worked on at once. Default 1.
 	Concurrent int `toml:"concurrent"`
+	// Roles are what this machine does: 'read' makes vanilla proofs of the stores
+	// it mounts, 'prove' makes the SNARK proofs of partitions, its own or those
+	// that others have read. Default: both.
+	Roles Strings `toml:"roles" is:"list of texts"`
+	// Paths says where the manager's folders are mounted on this machine:
+	// '/manager/folder' = '/folder/here'. The longest that fits decides. Default:
+	// everywhere the same.
+	Paths map[string]string `toml:"paths" is:"table of texts"`
 	// PullInterval is the wait between two requests for a task where the master
 	// cannot hold the request open. Default 5s.
 	PullInterval Duration `toml:"pull_interval"`
@@ -77,6 +86,10 @@ type Processor struct {
 	// ReadyTimeout is how long it may take to print that it is ready.
 	// Default 30s.
 	ReadyTimeout Duration `toml:"ready_timeout"`
+	// HungAfter is how long the proof of one partition may take before the
+	// processor counts as hanging and is started again. 0 (the default): three
+	// times what its proofs take, or half of the window while it made none.
+	HungAfter Duration `toml:"hung_after"`
 }
 
 func (p *Processor) setDefaults() {
@@ -143,12 +156,19 @@ func (s *Slave) check(c *checker) {
 
 	c.require(s.Slave.Concurrent > 0, "slave.concurrent", "must be 1 or more, is %d", s.Slave.Concurrent)
 	c.require(s.Slave.PartitionSectors >= 0, "slave.partition_sectors", "must be 0 or more, is %d", s.Slave.PartitionSectors)
+	for _, role := range s.Slave.Roles {
+		c.require(role == "read" || role == "prove", "slave.roles", "%q is no role: use read, prove", role)
+	}
+	for from, to := range s.Slave.Paths {
+		c.require(filepath.IsAbs(from) && filepath.IsAbs(to), "slave.paths", "'%s' = '%s': both sides must be absolute folders, the manager's on the left", from, to)
+	}
 	c.positive("slave.pull_interval", s.Slave.PullInterval)
 	for i, p := range s.Slave.Processor {
 		key := fmt.Sprintf("slave.processor[%d]", i)
 		c.require(p.Bin != "", key+".bin", "is missing: the path of the external processor")
 		c.require(p.Concurrent > 0, key+".concurrent", "must be 1 or more, is %d", p.Concurrent)
 		c.positive(key+".ready_timeout", p.ReadyTimeout)
+		c.require(p.HungAfter >= 0, key+".hung_after", "must not be negative, is %s", p.HungAfter)
 	}
 
 	c.positive("read.timeout", s.Read.Timeout)

@@ -93,6 +93,9 @@ func (e *Engine) Kernel() kernel.Kernel { return e.system.Kernel() }
 // Verifier checks proofs with the same keys.
 func (e *Engine) Verifier() *Verifier { return e.verifier }
 
+// Memory is the budget of all proofs together in bytes.
+func (e *Engine) Memory() uint64 { return e.admission.total }
+
 // WarmUp loads the keys of proof types and compiles their circuits, so that the
 // first window does not wait for it. It fails if a proof of one of them cannot
 // be made here.

@@ -333,7 +333,7 @@ func TestMissingKeysAndMemory(t *testing.T) {
 	b := newBench(t, 1, func(c *prover.Config) { c.Keys = prover.KeyConfig{ParamsDir: empty, RawDirs: []string{empty}} })
 	_, err := b.engine.ProveWindowPoSt(t.Context(), b.question)
 	var missing *prover.MissingKeyError
-	if !errors.As(err, &missing) || !strings.Contains(err.Error(), "gen_cache_and_param_blst") {
+	if !errors.As(err, &missing) || !errors.Is(err, task.ErrUnable) || !strings.Contains(err.Error(), "gen_cache_and_param_blst") {
 		t.Errorf("no keys: %v", err)
 	}
 	if err := b.engine.WarmUp(t.Context(), post.Window2KiBV1_1); !errors.As(err, &missing) {
@@ -341,7 +341,7 @@ func TestMissingKeysAndMemory(t *testing.T) {
 	}
 	small := newBench(t, 1, func(c *prover.Config) { c.Memory = 50 << 20 })
 	_, err = small.engine.ProveWindowPoSt(t.Context(), small.question)
-	if !errors.Is(err, prover.ErrTooLarge) || !strings.Contains(err.Error(), "10933 constraints") || !strings.Contains(err.Error(), "50.0 MiB") {
+	if !errors.Is(err, prover.ErrTooLarge) || !errors.Is(err, task.ErrUnable) || !strings.Contains(err.Error(), "10933 constraints") || !strings.Contains(err.Error(), "50.0 MiB") {
 		t.Errorf("too small a budget: %v", err)
 	}
 	if n := b.reader.calls.Load() + small.reader.calls.Load(); n != 0 {

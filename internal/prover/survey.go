@@ -122,6 +122,10 @@ func (j *job) verdict(ctx context.Context, err error) error {
 	if ctx.Err() != nil && (errors.Is(err, groth16.ErrCanceled) || errors.Is(err, context.Cause(ctx))) {
 		err = context.Cause(ctx)
 	}
+	var missing *MissingKeyError
+	if errors.As(err, &missing) || errors.Is(err, ErrTooLarge) {
+		err = fmt.Errorf("%w: %w", task.ErrUnable, err)
+	}
 	err = fmt.Errorf("prove %s of miner %d, %d sectors: %w", j.typ, j.miner, len(j.replicas), err)
 	if errors.Is(err, ErrWindowClosed) {
 		return task.Permanent(err)

@@ -93,6 +93,7 @@ func NewClient(cfg ClientConfig) (*Client, error) {
 	addresses.InitialState(state)
 	options := []grpc.DialOption{
 		grpc.WithTransportCredentials(creds), grpc.WithResolvers(addresses),
+		grpc.WithNoProxy(), // the master is in our network; https_proxy is for fetching parameters
 		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(maxQuestion)),
 		grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: 10 * time.Second, Timeout: 5 * time.Second, PermitWithoutStream: true}),
 		grpc.WithConnectParams(grpc.ConnectParams{

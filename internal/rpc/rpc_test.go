@@ -393,3 +393,21 @@ func TestAddressesAreChecked(t *testing.T) {
 		}
 	}
 }
+
+// https_proxy is for fetching parameters: the master is never looked for behind
+// a proxy. 0.0.0.0 is this host, but no loopback address, which proxies are not
+// used for anyway.
+func TestProxyIsNotForTheMaster(t *testing.T) {
+	for _, name := range []string{"HTTPS_PROXY", "https_proxy"} {
+		t.Setenv(name, "http://127.0.0.1:1")
+	}
+	address, _ := start(t, newFakeQueue(), nil)
+	_, port, err := net.SplitHostPort(address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := dial(t, func(cfg *rpc.ClientConfig) { cfg.CallTimeout = 5 * time.Second }, net.JoinHostPort("0.0.0.0", port))
+	if _, err := c.Hello(t.Context()); err != nil {
+		t.Error(err)
+	}
+}

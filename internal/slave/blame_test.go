@@ -4,11 +4,13 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"slices"
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"wdpost/internal/slave"
@@ -97,6 +99,7 @@ func TestClaimsNameUnseenStores(t *testing.T) {
 		w.wantRight(q, time.Hour)
 		q.Replicas[0].SealedFile, q.Replicas[0].SectorID = "/mnt/a/sealed/s", 200
 		w.wantRight(q, time.Hour)
+		synctest.Wait() // for the claim after it
 		p.stop()
 		close(seen)
 		var all [][]string
@@ -123,4 +126,52 @@ type listening struct {
 func (l listening) Claim(ctx context.Context, want task.Want, wait time.Duration) (task.Assignment, error) {
 	l.unseen <- want.Unseen
 	return l.master.Claim(ctx, want, wait)
+}
+
+// A size that cannot be proven here, for want of a key or of memory, is not
+// asked for again for a while; others are, without a brake, and the master is
+// told.
+func TestSizeThatCannotBeProvenIsNotTaken(t *testing.T) {
+	simulate(t, func(w *world) {
+		claims := 0
+		p := w.start("a", func(ctx context.Context, q task.Question) (task.Answer, error) {
+			if strings.Contains(q.ProofType, "2KiB") {
+				claims++
+				return task.Answer{}, fmt.Errorf("%w: no key", task.ErrUnable)
+			}
+			return within(time.Second)(ctx, q)
+		}, func(c *slave.Config) { c.AllSizes = []uint64{2 << 10, 8 << 20} })
+		_, _ = w.ask(question(1), time.Minute)
+		if claims != 1 {
+			t.Errorf("%d attempts of what cannot be proven", claims)
+		}
+		r := p.Report()
+		if r.State != task.SlaveReady || !slices.Equal(r.SectorSizes, []uint64{8 << 20}) || !strings.Contains(r.LastError, "no key") {
+			t.Errorf("%+v", r)
+		}
+		begin := time.Now()
+		q := question(100)
+		q.ProofType = "StackedDrgWindow8MiBV1_2"
+		w.wantRight(q, time.Hour)
+		if took := time.Since(begin); took > 10*time.Second {
+			t.Errorf("another size took %v", took)
+		}
+		_, _ = w.ask(question(1), 10*time.Minute)
+		if claims < 2 {
+			t.Error("never tried again")
+		}
+		p.stop()
+		if r = p.Report(); r.State != task.SlaveLeaving {
+			t.Errorf("%+v", r)
+		}
+	})
+	simulate(t, func(w *world) {
+		p := w.start("b", func(context.Context, task.Question) (task.Answer, error) {
+			return task.Answer{}, fmt.Errorf("%w: no key", task.ErrUnable)
+		}, func(c *slave.Config) { c.SectorSizes = []uint64{2 << 10} })
+		_, _ = w.ask(question(1), time.Minute)
+		if r := p.Report(); r.State != task.SlaveWaiting || !strings.Contains(r.Why, "no key") {
+			t.Errorf("the only size cannot be proven: %+v", r)
+		}
+	})
 }

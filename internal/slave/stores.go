@@ -24,9 +24,9 @@ type stores struct {
 	dark map[string]time.Time // since when
 }
 
-// storeOf is the folder of the store in which a replica lies, as the asker names
-// it: the parent of sealed or update.
-func storeOf(r task.Replica) string { return filepath.Dir(filepath.Dir(r.SealedFile)) }
+// storeOf is the folder of the store in which a replica or cache lies, by its path:
+// the parent of sealed, cache, update or update-cache.
+func storeOf(path string) string { return filepath.Dir(filepath.Dir(path)) }
 
 // note learns from an answer: a store whose sectors could all not be read, none
 // of them because its data is wrong, is unseen; one with a sector that was read
@@ -39,7 +39,7 @@ func (s *stores) note(q task.Question, a task.Answer) (went, came []string) {
 	}
 	tallies := make(map[string]tally)
 	for _, r := range q.Replicas {
-		t := tallies[storeOf(r)]
+		t := tallies[storeOf(r.SealedFile)]
 		_, faulty := slices.BinarySearch(a.Faults, r.SectorID)
 		switch {
 		case !faulty:
@@ -49,7 +49,7 @@ func (s *stores) note(q task.Question, a task.Answer) (went, came []string) {
 		default:
 			t.wrong++
 		}
-		tallies[storeOf(r)] = t
+		tallies[storeOf(r.SealedFile)] = t
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -38,6 +38,9 @@ func (w *Worker) work(ctx context.Context, h *held) {
 	if cause := context.Cause(ctx); cause != nil && err != nil {
 		err = cause
 	}
+	if errors.Is(err, task.ErrUnable) {
+		w.cannot(a.Question, err)
+	}
 	w.count(answer, err)
 	took := time.Since(begin).Round(time.Millisecond)
 	if err != nil {
@@ -128,8 +131,10 @@ func (w *Worker) count(a task.Answer, err error) {
 		w.failures = 0
 	case task.VerdictOf(err).Kind == task.KindRetry && !errors.Is(err, task.ErrLost) && !errors.Is(err, errWindowClosed) && !errors.Is(err, errHardStop):
 		verdict = "failed"
-		w.failures++
 		w.lastErr = err
+		if !errors.Is(err, task.ErrUnable) { // of that it takes no more
+			w.failures++
+		}
 	}
 	w.mu.Unlock()
 	w.cfg.Metrics.tasks.WithLabelValues(verdict).Inc()

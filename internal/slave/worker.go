@@ -71,6 +71,11 @@ type Config struct {
 	Spool string
 	// SectorSizes in bytes are what this slave takes; empty means everything.
 	SectorSizes []uint64
+	// AllSizes in bytes are all there are: with them a slave that turns out to be
+	// unable to prove one size goes on with the others.
+	AllSizes []uint64
+	// Roles are what this slave does; none means all.
+	Roles []task.Role
 
 	Concurrent        int           // tasks at once; default 1
 	HeartbeatInterval time.Duration // default 5 s
@@ -93,6 +98,7 @@ type Worker struct {
 	failures int       // of tasks, in a row
 	lastErr  error     // of the last of them
 	stores   stores    // in which nothing could be read
+	unable   unable    // sizes that cannot be proven here
 	contact  time.Time // when a call to the master last succeeded
 
 	// unsureUntil is until when a claim that failed may be answered unheard; the
@@ -239,6 +245,10 @@ func (w *Worker) claim(soft context.Context) (a task.Assignment, ok bool) {
 	var outage patience.Outage
 	retry := w.backoff()
 	for soft.Err() == nil {
+		if d := w.unable.all(w.sizes()); d > 0 {
+			_ = patience.Sleep(soft, min(d, w.cfg.PullInterval))
+			continue
+		}
 		asked := time.Now()
 		a, err := w.cfg.Master.Claim(soft, w.want(), w.cfg.LongPoll)
 		switch {
@@ -278,7 +288,8 @@ func (w *Worker) want() task.Want {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return task.Want{
-		SectorSizes: w.cfg.SectorSizes,
+		SectorSizes: w.unable.without(w.sizes()),
+		Roles:       w.cfg.Roles,
 		Holding:     &task.Holding{Leases: slices.Collect(maps.Keys(w.held)), Unsure: time.Now().Before(w.unsureUntil)},
 		Unseen:      w.stores.unseen(),
 	}

@@ -23,6 +23,11 @@ const (
 	KindAborted VerdictKind = "aborted"
 )
 
+// ErrUnable is wrapped by errors that say that this machine cannot make proofs of
+// the question's kind at all: no key for it, or not enough memory. It is a retry:
+// another machine may.
+var ErrUnable = errors.New("this machine cannot prove it")
+
 // The kinds that only the queue records.
 const (
 	KindExpired   VerdictKind = "expired"   // the window closed before an answer

@@ -1,4 +1,4 @@
-package main
+package daemon
 
 import (
 	"bufio"
@@ -11,6 +11,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -149,12 +150,12 @@ func (in *installation) slave(name, more string) *logBuffer {
 	}
 	log := &logBuffer{}
 	ctx, cancel := context.WithCancel(context.Background())
-	a := &app{
-		log: slog.New(slog.NewTextHandler(log, nil)), stdout: os.Stdout, hard: ctx, configPath: path,
-		environ: []string{"FIL_PROOFS_PARAMETER_CACHE=" + in.params, "FORCE_SECTOR_SIZE=2048"},
+	d, err := open(path, log, "FIL_PROOFS_PARAMETER_CACHE="+in.params, "FORCE_SECTOR_SIZE=2048")
+	if err != nil {
+		in.t.Fatal(err)
 	}
 	ended := make(chan error, 1)
-	go func() { ended <- a.daemon(ctx) }()
+	go func() { ended <- d.Run(ctx, ctx) }()
 	in.t.Cleanup(func() {
 		cancel()
 		if err := <-ended; err != nil {
@@ -201,5 +202,24 @@ func TestMisbehavingBackend(t *testing.T) {
 				t.Error("the wrong proof was not noticed by the slave itself")
 			}
 		})
+	}
+}
+
+// A slave whose mounts lie elsewhere proves with [slave.paths].
+func TestSlaveWithOtherMounts(t *testing.T) {
+	question := goldenQuestion(t)
+	here := filepath.Dir(filepath.Dir(question.Replicas[0].SealedFile))
+	for i := range question.Replicas {
+		r := &question.Replicas[i]
+		r.SealedFile = strings.Replace(r.SealedFile, here, "/no/such/mount", 1)
+		r.CacheDir = strings.Replace(r.CacheDir, here, "/no/such/mount", 1)
+	}
+	in := newInstallation(t)
+	in.slave("elsewhere", fmt.Sprintf("[slave.paths]\n'/no/such' = '/nowhere'\n'/no/such/mount' = '%s'\n", here))
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	a, err := in.q.Ask(ctx, question)
+	if err != nil || len(a.Proofs) != 1 || len(a.Faults) > 0 {
+		t.Fatalf("%+v, %v", a, err)
 	}
 }
