@@ -46,7 +46,7 @@ type Daemon struct {
 	log     *slog.Logger
 	plan    plan
 	guard   *sector.Guard
-	reading *process.Backend // the process that reads the stores
+	reading *process.Client // the process that reads the stores
 	client  *rpc.Client
 	backend *backend
 	worker  *slave.Worker
