@@ -47,7 +47,7 @@ func (n *Node) Clock(ctx context.Context) (Clock, error) {
 	start := params.GenesisTimestamp
 	if start == 0 { // nodes before Lotus 1.26 leave it out
 		ts, err := n.ChainGetGenesis(ctx)
-		if err = checkHead(ts, err); err != nil {
+		if err = checkTipSet(ts, err); err != nil {
 			return Clock{}, fmt.Errorf("time of genesis: %w", err)
 		}
 		start = ts.Blocks[0].Timestamp

@@ -140,6 +140,8 @@ type fakeNode struct {
 	cut     []context.CancelFunc
 	keys    []lotus.TipSetKey // passed to the randomness methods
 	genesis uint64
+	network string // fork of the genesis block
+	api     uint32
 }
 
 func (n *fakeNode) enter(ctx context.Context, method string) error {
@@ -245,7 +247,7 @@ func (n *fakeNode) StateMinerInfo(ctx context.Context, a address.Address, _ lotu
 	case 999999:
 		return nil, errors.New("failed to load miner actor: actor not found")
 	}
-	return &lotus.MinerInfo{SectorSize: 2048, Owner: a, Worker: a, Beneficiary: a, NewWorker: address.Undef}, nil
+	return &lotus.MinerInfo{SectorSize: 2048, WindowPoStPartitionSectors: 2, Owner: a, Worker: a, Beneficiary: a, NewWorker: address.Undef}, nil
 }
 
 func (n *fakeNode) StateMinerSectors(ctx context.Context, _ address.Address, f *bitfield.BitField, _ lotus.TipSetKey) ([]*lotus.SectorOnChainInfo, error) {
@@ -288,8 +290,20 @@ func (n *fakeNode) StateGetNetworkParams(ctx context.Context) (*lotus.NetworkPar
 	return &lotus.NetworkParams{NetworkName: "rig", BlockDelaySecs: 30, GenesisTimestamp: n.genesis, ConsensusMinerMinPower: abi.NewStoragePower(0)}, nil
 }
 
+func (n *fakeNode) Version(ctx context.Context) (lotus.Version, error) {
+	if err := n.enter(ctx, "Version"); err != nil {
+		return lotus.Version{}, err
+	}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return lotus.Version{Version: "fake", APIVersion: n.api}, nil
+}
+
 func (n *fakeNode) ChainGetGenesis(ctx context.Context) (*lotus.TipSet, error) {
-	return grow(nil, "genesis", 0)[0], n.enter(ctx, "ChainGetGenesis")
+	n.mu.Lock()
+	network := n.network
+	n.mu.Unlock()
+	return grow(nil, "genesis"+network, 0)[0], n.enter(ctx, "ChainGetGenesis")
 }
 
 func (n *fakeNode) MpoolPending(ctx context.Context, _ lotus.TipSetKey) ([]*lotus.SignedMessage, error) {
@@ -299,7 +313,7 @@ func (n *fakeNode) MpoolPending(ctx context.Context, _ lotus.TipSetKey) ([]*lotu
 // startNode serves n and returns its ws and http address.
 func startNode(t *testing.T, head *lotus.TipSet) (n *fakeNode, ws string) {
 	t.Helper()
-	n = &fakeNode{store: newStore(), head: head, calls: map[string]int{}, genesis: 1000}
+	n = &fakeNode{store: newStore(), head: head, calls: map[string]int{}, genesis: 1000, api: 2<<16 | 3<<8}
 	rpc := jsonrpc.NewServer()
 	rpc.Register("Filecoin", n)
 	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

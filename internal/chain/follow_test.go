@@ -65,7 +65,12 @@ func (f *fakeHeads) ChainHead(context.Context) (*lotus.TipSet, error) {
 	return f.head, f.down
 }
 
-func (f *fakeHeads) PollInterval(context.Context) time.Duration { return 15 * time.Second }
+func (f *fakeHeads) Patience(_ *lotus.TipSet, streams bool) (quiet, every time.Duration) {
+	if streams {
+		return time.Minute, 5 * time.Second
+	}
+	return 15 * time.Second, 15 * time.Second
+}
 
 func (f *fakeHeads) set(set func()) {
 	f.mu.Lock()
@@ -99,7 +104,7 @@ func newRig(t *testing.T, set func(*fakeHeads)) *rig {
 	if set != nil {
 		set(r.fakeHeads)
 	}
-	f := &follower{source: r.fakeHeads, log: slog.New(slog.NewTextHandler(io.Discard, nil)), interval: time.Minute, box: newMailbox(), track: track{tipset: r.tipset}}
+	f := &follower{source: r.fakeHeads, log: slog.New(slog.NewTextHandler(io.Discard, nil)), box: newMailbox(), track: track{tipset: r.tipset}}
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 1)
 	go func() {
@@ -175,10 +180,21 @@ func TestFollowNoticesSilence(t *testing.T) {
 		}
 		r.set(func() { r.mute = true })
 		r.move(r.main[1])
-		time.Sleep(time.Minute + time.Second)
+		time.Sleep(6 * time.Second)
 		r.expect(t, "reset 1", "+2")
+		r.move(r.main[2])
+		time.Sleep(6 * time.Second)
+		r.expect(t, "reset 1", "+2", "+3")
 		if len(r.opened) != 2 {
 			t.Errorf("%d connections, want a second one after the silence", len(r.opened))
+		}
+		// While it stays silent every head comes within a few seconds (x05, x06).
+		for i := 3; i < 20; i++ {
+			r.move(r.main[i])
+			time.Sleep(30 * time.Second)
+		}
+		if len(r.events) != 20 {
+			t.Errorf("%d events of 20 heads: %q", len(r.events), r.events)
 		}
 		r.stop()
 	})
@@ -221,7 +237,7 @@ func TestFollowCoalesces(t *testing.T) {
 		s := newStore()
 		main := s.add("", grow(nil, "main", span(1, 9)...))
 		src := &fakeHeads{head: main[0], start: time.Now()}
-		f := &follower{source: src, log: slog.New(slog.DiscardHandler), interval: time.Minute, box: newMailbox(), track: track{tipset: s.tipset}}
+		f := &follower{source: src, log: slog.New(slog.DiscardHandler), box: newMailbox(), track: track{tipset: s.tipset}}
 		ctx, cancel := context.WithCancel(t.Context())
 		defer cancel()
 		var got []string

@@ -2,15 +2,16 @@ package chain
 
 import (
 	"context"
+	"log/slog"
 
 	"github.com/filecoin-project/go-address"
 	"github.com/filecoin-project/go-bitfield"
 	"github.com/filecoin-project/go-state-types/abi"
 	"github.com/filecoin-project/go-state-types/big"
-	"github.com/filecoin-project/go-state-types/dline"
 	"github.com/filecoin-project/go-state-types/network"
 	"github.com/ipfs/go-cid"
 
+	"wdpost/internal/attr"
 	"wdpost/internal/lotus"
 )
 
@@ -30,12 +31,18 @@ func (n *Node) Version(ctx context.Context) (lotus.Version, error) {
 
 // ChainGetGenesis returns the first tipset.
 func (n *Node) ChainGetGenesis(ctx context.Context) (*lotus.TipSet, error) {
-	return read(ctx, n, "ChainGetGenesis", func(ctx context.Context, r *rpc) (*lotus.TipSet, error) { return present(r.ChainGetGenesis(ctx)) })
+	return read(ctx, n, "ChainGetGenesis", func(ctx context.Context, r *rpc) (*lotus.TipSet, error) {
+		ts, err := r.ChainGetGenesis(ctx)
+		return ts, checkTipSet(ts, err)
+	})
 }
 
 // ChainGetTipSet returns a tipset by its name.
 func (n *Node) ChainGetTipSet(ctx context.Context, key lotus.TipSetKey) (*lotus.TipSet, error) {
-	return read(ctx, n, "ChainGetTipSet", func(ctx context.Context, r *rpc) (*lotus.TipSet, error) { return present(r.ChainGetTipSet(ctx, key)) })
+	return read(ctx, n, "ChainGetTipSet", func(ctx context.Context, r *rpc) (*lotus.TipSet, error) {
+		ts, err := r.ChainGetTipSet(ctx, key)
+		return checkNamed(key, ts, err)
+	})
 }
 
 // StateNetworkVersion is the protocol version in force at tsk.
@@ -70,15 +77,11 @@ func (n *Node) StateAccountKey(ctx context.Context, addr address.Address, tsk lo
 // StateMinerInfo returns a miner's addresses, proof type and sector size; ErrNotFound for an unknown miner.
 func (n *Node) StateMinerInfo(ctx context.Context, miner address.Address, tsk lotus.TipSetKey) (*lotus.MinerInfo, error) {
 	return read(ctx, n, "StateMinerInfo", func(ctx context.Context, r *rpc) (*lotus.MinerInfo, error) {
-		return present(r.StateMinerInfo(ctx, miner, tsk))
-	})
-}
-
-// StateMinerProvingDeadline returns the deadline current at tsk. For a miner that
-// is new its period may begin before the chain did; see dline.Info.PeriodStarted.
-func (n *Node) StateMinerProvingDeadline(ctx context.Context, miner address.Address, tsk lotus.TipSetKey) (*dline.Info, error) {
-	return read(ctx, n, "StateMinerProvingDeadline", func(ctx context.Context, r *rpc) (*dline.Info, error) {
-		return present(r.StateMinerProvingDeadline(ctx, miner, tsk))
+		v, err := present(r.StateMinerInfo(ctx, miner, tsk))
+		if err == nil {
+			err = checkMiner(v)
+		}
+		return v, err
 	})
 }
 
@@ -86,14 +89,22 @@ func (n *Node) StateMinerProvingDeadline(ctx context.Context, miner address.Addr
 // their present window (PostSubmissions).
 func (n *Node) StateMinerDeadlines(ctx context.Context, miner address.Address, tsk lotus.TipSetKey) ([]lotus.Deadline, error) {
 	return readLong(ctx, n, "StateMinerDeadlines", func(ctx context.Context, r *rpc) ([]lotus.Deadline, error) {
-		return r.StateMinerDeadlines(ctx, miner, tsk)
+		v, err := r.StateMinerDeadlines(ctx, miner, tsk)
+		if err == nil {
+			err = checkDeadlines(v)
+		}
+		return v, err
 	})
 }
 
 // StateMinerPartitions returns the partitions of one deadline; empty when it has none.
 func (n *Node) StateMinerPartitions(ctx context.Context, miner address.Address, deadline uint64, tsk lotus.TipSetKey) ([]lotus.Partition, error) {
 	return readLong(ctx, n, "StateMinerPartitions", func(ctx context.Context, r *rpc) ([]lotus.Partition, error) {
-		return r.StateMinerPartitions(ctx, miner, deadline, tsk)
+		v, err := r.StateMinerPartitions(ctx, miner, deadline, tsk)
+		if err == nil {
+			err = checkPartitions(v)
+		}
+		return v, err
 	})
 }
 
@@ -101,28 +112,38 @@ func (n *Node) StateMinerPartitions(ctx context.Context, miner address.Address, 
 // the miner's when sectors is nil. Numbers that the miner does not have are left out.
 func (n *Node) StateMinerSectors(ctx context.Context, miner address.Address, sectors *bitfield.BitField, tsk lotus.TipSetKey) ([]*lotus.SectorOnChainInfo, error) {
 	return readLong(ctx, n, "StateMinerSectors", func(ctx context.Context, r *rpc) ([]*lotus.SectorOnChainInfo, error) {
-		return r.StateMinerSectors(ctx, miner, sectors, tsk)
+		list, err := r.StateMinerSectors(ctx, miner, sectors, tsk)
+		return n.sectors(miner, list, sectors, err)
 	})
 }
 
 // StateMinerActiveSectors returns the sectors that are neither faulty nor terminated.
 func (n *Node) StateMinerActiveSectors(ctx context.Context, miner address.Address, tsk lotus.TipSetKey) ([]*lotus.SectorOnChainInfo, error) {
 	return readLong(ctx, n, "StateMinerActiveSectors", func(ctx context.Context, r *rpc) ([]*lotus.SectorOnChainInfo, error) {
-		return r.StateMinerActiveSectors(ctx, miner, tsk)
+		list, err := r.StateMinerActiveSectors(ctx, miner, tsk)
+		return n.sectors(miner, list, nil, err)
 	})
 }
 
 // StateMinerFaults returns the miner's faulty sectors.
 func (n *Node) StateMinerFaults(ctx context.Context, miner address.Address, tsk lotus.TipSetKey) (bitfield.BitField, error) {
 	return readLong(ctx, n, "StateMinerFaults", func(ctx context.Context, r *rpc) (bitfield.BitField, error) {
-		return r.StateMinerFaults(ctx, miner, tsk)
+		v, err := r.StateMinerFaults(ctx, miner, tsk)
+		if err == nil {
+			err = checkBits("the set of faulty sectors", v, maxMinerSectors)
+		}
+		return v, err
 	})
 }
 
 // StateMinerRecoveries returns the faulty sectors declared recovered.
 func (n *Node) StateMinerRecoveries(ctx context.Context, miner address.Address, tsk lotus.TipSetKey) (bitfield.BitField, error) {
 	return readLong(ctx, n, "StateMinerRecoveries", func(ctx context.Context, r *rpc) (bitfield.BitField, error) {
-		return r.StateMinerRecoveries(ctx, miner, tsk)
+		v, err := r.StateMinerRecoveries(ctx, miner, tsk)
+		if err == nil {
+			err = checkBits("the set of recovering sectors", v, maxMinerSectors)
+		}
+		return v, err
 	})
 }
 
@@ -166,7 +187,11 @@ func (n *Node) StateSectorPartition(ctx context.Context, miner address.Address, 
 // counts as well.
 func (n *Node) StateSearchMsg(ctx context.Context, tsk lotus.TipSetKey, msg cid.Cid, limit abi.ChainEpoch, replaced bool) (*lotus.MsgLookup, error) {
 	return readLong(ctx, n, "StateSearchMsg", func(ctx context.Context, r *rpc) (*lotus.MsgLookup, error) {
-		return r.StateSearchMsg(ctx, tsk, msg, limit, replaced)
+		v, err := r.StateSearchMsg(ctx, tsk, msg, limit, replaced)
+		if err == nil {
+			err = checkLookup(v)
+		}
+		return v, err
 	})
 }
 
@@ -174,45 +199,12 @@ func (n *Node) StateSearchMsg(ctx context.Context, tsk lotus.TipSetKey, msg cid.
 // Only ctx bounds it.
 func (n *Node) StateWaitMsg(ctx context.Context, msg cid.Cid, confidence uint64, limit abi.ChainEpoch, replaced bool) (*lotus.MsgLookup, error) {
 	return wait(ctx, n, "StateWaitMsg", func(ctx context.Context, r *rpc) (*lotus.MsgLookup, error) {
-		return present(r.StateWaitMsg(ctx, msg, confidence, limit, replaced))
+		v, err := present(r.StateWaitMsg(ctx, msg, confidence, limit, replaced))
+		if err == nil {
+			err = checkLookup(v)
+		}
+		return v, err
 	})
-}
-
-// MpoolPending returns the messages that wait in the home node's pool.
-func (n *Node) MpoolPending(ctx context.Context, tsk lotus.TipSetKey) ([]*lotus.SignedMessage, error) {
-	return atHome(ctx, n, "MpoolPending", func(ctx context.Context, r *rpc) ([]*lotus.SignedMessage, error) { return r.MpoolPending(ctx, tsk) })
-}
-
-// MpoolPush puts a signed message into the home node's pool.
-func (n *Node) MpoolPush(ctx context.Context, msg *lotus.SignedMessage) (cid.Cid, error) {
-	return atHome(ctx, n, "MpoolPush", func(ctx context.Context, r *rpc) (cid.Cid, error) { return r.MpoolPush(ctx, msg) })
-}
-
-// MpoolPushMessage lets the home node give msg its nonce and gas, sign it and
-// send it.
-func (n *Node) MpoolPushMessage(ctx context.Context, msg *lotus.Message, spec *lotus.MessageSendSpec) (*lotus.SignedMessage, error) {
-	return atHome(ctx, n, "MpoolPushMessage", func(ctx context.Context, r *rpc) (*lotus.SignedMessage, error) {
-		return present(r.MpoolPushMessage(ctx, msg, spec))
-	})
-}
-
-// GasEstimateGasLimit executes msg on top of tsk and returns the gas it used; an
-// execution that fails is an error.
-func (n *Node) GasEstimateGasLimit(ctx context.Context, msg *lotus.Message, tsk lotus.TipSetKey) (int64, error) {
-	return readLong(ctx, n, "GasEstimateGasLimit", func(ctx context.Context, r *rpc) (int64, error) { return r.GasEstimateGasLimit(ctx, msg, tsk) })
-}
-
-// GasEstimateGasPremium returns the premium that gets a message into one of the
-// next blocks.
-func (n *Node) GasEstimateGasPremium(ctx context.Context, blocks uint64, sender address.Address, gasLimit int64, tsk lotus.TipSetKey) (big.Int, error) {
-	return read(ctx, n, "GasEstimateGasPremium", func(ctx context.Context, r *rpc) (big.Int, error) {
-		return r.GasEstimateGasPremium(ctx, blocks, sender, gasLimit, tsk)
-	})
-}
-
-// GasEstimateFeeCap returns a fee cap that holds for the next blocks.
-func (n *Node) GasEstimateFeeCap(ctx context.Context, msg *lotus.Message, blocks int64, tsk lotus.TipSetKey) (big.Int, error) {
-	return read(ctx, n, "GasEstimateFeeCap", func(ctx context.Context, r *rpc) (big.Int, error) { return r.GasEstimateFeeCap(ctx, msg, blocks, tsk) })
 }
 
 // WalletBalance returns the balance of an account, zero when there is none.
@@ -220,14 +212,15 @@ func (n *Node) WalletBalance(ctx context.Context, addr address.Address) (big.Int
 	return read(ctx, n, "WalletBalance", func(ctx context.Context, r *rpc) (big.Int, error) { return r.WalletBalance(ctx, addr) })
 }
 
-// WalletHas reports whether the home node holds the key of addr.
-func (n *Node) WalletHas(ctx context.Context, addr address.Address) (bool, error) {
-	return atHome(ctx, n, "WalletHas", func(ctx context.Context, r *rpc) (bool, error) { return r.WalletHas(ctx, addr) })
-}
-
-// WalletSignMessage signs msg, complete with nonce and gas, with the key of addr.
-func (n *Node) WalletSignMessage(ctx context.Context, addr address.Address, msg *lotus.Message) (*lotus.SignedMessage, error) {
-	return atHome(ctx, n, "WalletSignMessage", func(ctx context.Context, r *rpc) (*lotus.SignedMessage, error) {
-		return present(r.WalletSignMessage(ctx, addr, msg))
-	})
+// sectors returns the usable entries of an answer and tells of the others.
+func (n *Node) sectors(miner address.Address, list []*lotus.SectorOnChainInfo, asked *bitfield.BitField, err error) ([]*lotus.SectorOnChainInfo, error) {
+	if err != nil {
+		return nil, err
+	}
+	out, left, err := usableSectors(list, asked)
+	if left > 0 {
+		n.cfg.Log.LogAttrs(context.Background(), slog.LevelWarn, "sectors of the node's answer cannot be used: missing, repeated, without a CID or not asked for",
+			attr.Miner(miner), attr.Count(left), attr.SectorCount(len(out)))
+	}
+	return out, err
 }

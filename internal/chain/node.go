@@ -1,12 +1,3 @@
-// Package chain is this system's view of the Filecoin chain: JSON-RPC calls to
-// one or several Lotus-compatible nodes, the stream of heads, and the clock
-// that ties epochs to wall time.
-//
-// Node is the client. It keeps several endpoints in order of health and goes
-// to the next one when a read fails; calls that change something go to the
-// first configured endpoint and no other. Every error names method and endpoint. Node
-// does not retry over time: how long a call is worth repeating only its caller
-// knows.
 package chain
 
 import (
@@ -15,12 +6,13 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
-	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/filecoin-project/go-state-types/abi"
 
+	"wdpost/internal/condition"
 	"wdpost/internal/endpoint"
 	"wdpost/internal/lotus"
 )
@@ -35,35 +27,41 @@ var ErrNotFound = errors.New("not on chain")
 // Config says which nodes to use.
 type Config struct {
 	// Endpoints are the addresses, as in Common.API.Chain of the config file;
-	// at least one. See endpoint.Parse for the forms. Where no messager is
-	// used, messages are sent through the first: its wallet holds the keys.
+	// at least one. See endpoint.Parse for the forms. Where two of them are of
+	// different networks, the first one's is the right one.
 	Endpoints []string
 	// Token is used for addresses that bring none.
 	Token string
-	// EventInterval is how long the head stream may be silent before the head
-	// is asked for (Common.API.ChainEventInterval). Default 1 minute.
+	// EventInterval is how long the head stream may be silent at most before the
+	// head is asked for (Common.API.ChainEventInterval); an epoch and a little is
+	// enough where that is less. Default 1 minute.
 	EventInterval time.Duration
-	// ProbeInterval is how often endpoints are compared when there are several.
-	// Default 15 seconds.
+	// ProbeInterval is how often the endpoints are looked at. Default 15
+	// seconds, or half an epoch where that is less.
 	ProbeInterval time.Duration
-	// CallTimeout bounds one attempt of a read whose context allows more.
+	// CallTimeout bounds one try of a read whose context allows more.
 	// Default 30 seconds; calls with long answers get four times as much.
 	CallTimeout time.Duration
+	// HedgeAfter is how long an endpoint may be silent on a read before the next
+	// one is asked beside it. Default 4 seconds.
+	HedgeAfter time.Duration
+	// Board is told what keeps endpoints from being used; nil for nobody.
+	Board *condition.Board
 	// Log receives what no caller sees: lost streams, endpoints that fail or
 	// come back. Default: nothing is logged.
 	Log *slog.Logger
 }
 
 func (c Config) withDefaults() Config {
-	if c.EventInterval <= 0 {
-		c.EventInterval = time.Minute
+	set := func(d *time.Duration, def time.Duration) {
+		if *d <= 0 {
+			*d = def
+		}
 	}
-	if c.ProbeInterval <= 0 {
-		c.ProbeInterval = 15 * time.Second
-	}
-	if c.CallTimeout <= 0 {
-		c.CallTimeout = 30 * time.Second
-	}
+	set(&c.EventInterval, time.Minute)
+	set(&c.ProbeInterval, 15*time.Second)
+	set(&c.CallTimeout, 30*time.Second)
+	set(&c.HedgeAfter, 4*time.Second)
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
 	}
@@ -73,217 +71,195 @@ func (c Config) withDefaults() Config {
 // Node is a client of one or several nodes of the same network. It is safe for
 // concurrent use.
 type Node struct {
-	cfg   Config
-	http  *http.Client
-	pool  *pool
-	clock atomic.Pointer[Clock]
+	*core
+	only *member // the one endpoint of a handle; nil for all
+}
+
+// core is what a Node and its handles share.
+type core struct {
+	cfg     Config
+	http    *http.Client
+	pool    *pool
+	clock   atomic.Pointer[Clock]
+	heads   headMemory
+	grids   grids
+	signers signers
+
+	spreading sync.WaitGroup // signed messages on their way to other endpoints
+	open      context.Context
+	closeAll  context.CancelFunc
 }
 
 // New returns a client; it does not connect yet. An address that cannot be
-// read is an error.
+// read is an error. Close ends what it does beside its calls.
 func New(cfg Config) (*Node, error) {
 	cfg = cfg.withDefaults()
 	if len(cfg.Endpoints) == 0 {
 		return nil, errors.New("no node address: set Common.API.Chain, like /ip4/127.0.0.1/tcp/1234/ws")
 	}
-	n := &Node{cfg: cfg, http: endpoint.NewHTTPClient(), pool: &pool{log: cfg.Log}}
+	c := &core{cfg: cfg, http: endpoint.NewHTTPClient()}
+	c.open, c.closeAll = context.WithCancel(context.Background())
+	c.pool = &pool{log: cfg.Log, board: cfg.Board, now: c.epochNow, delay: c.blockDelay}
 	for _, addr := range cfg.Endpoints {
 		ep, err := endpoint.Parse(addr, cfg.Token, service)
 		if err != nil {
 			return nil, err
 		}
-		m := &member{ep: ep}
-		if err := ep.Calls(&m.rpc, n.http); err != nil {
+		m := newMember(ep)
+		if err := ep.Calls(&m.rpc, c.http); err != nil {
 			return nil, err
 		}
-		n.pool.members = append(n.pool.members, m)
+		c.pool.members = append(c.pool.members, m)
 	}
-	return n, nil
+	return &Node{core: c}, nil
 }
 
-// Close drops idle connections. Follow and Run end with their contexts.
-func (n *Node) Close() { n.http.CloseIdleConnections() }
+// Close ends what was begun beside calls and drops idle connections. Follow and
+// Run end with their contexts.
+func (n *Node) Close() {
+	n.closeAll()
+	n.spreading.Wait()
+	n.http.CloseIdleConnections()
+}
 
-// Run compares the endpoints until ctx ends, so that calls go to the one with
-// the highest head and one that failed is taken back when it recovers. With a
-// single endpoint there is nothing to compare and it only waits. It returns nil.
-func (n *Node) Run(ctx context.Context) error {
-	if len(n.pool.members) == 1 {
-		<-ctx.Done()
-		return nil
+// String is the address of a handle's endpoint, or a word for all of them.
+func (n *Node) String() string {
+	if n.only != nil {
+		return n.only.ep.String()
 	}
-	tick := time.NewTicker(n.cfg.ProbeInterval)
-	defer tick.Stop()
+	return fmt.Sprintf("%d nodes", len(n.pool.members))
+}
+
+// Run looks at the endpoints until ctx ends, so that calls go to the best one,
+// one that failed is taken back when it recovers, and what is wrong with them
+// stands on the board. It returns nil.
+func (n *Node) Run(ctx context.Context) error {
 	for {
+		began := time.Now()
 		n.Probe(ctx)
+		pause := time.NewTimer(max(n.probeInterval()-time.Since(began), 50*time.Millisecond))
 		select {
 		case <-ctx.Done():
+			pause.Stop()
 			return nil
-		case <-tick.C:
+		case <-pause.C:
 		}
 	}
 }
 
-// Probe asks every endpoint for its head once, all at the same time.
+// probeInterval is how often to look: three times in the span after which a node
+// that stands still is told of.
+func (n *Node) probeInterval() time.Duration {
+	if clock := n.clock.Load(); clock != nil {
+		return min(n.cfg.ProbeInterval, max(clock.BlockDelay/2, 200*time.Millisecond))
+	}
+	return n.cfg.ProbeInterval
+}
+
+// Probe asks every endpoint once what it is, if that is not known, and for its
+// head, all at the same time, and judges them.
 func (n *Node) Probe(ctx context.Context) {
-	ctx, cancel := context.WithTimeout(ctx, min(n.cfg.CallTimeout, n.cfg.ProbeInterval))
+	limit, cancel := context.WithTimeout(ctx, min(n.cfg.CallTimeout, n.cfg.ProbeInterval))
 	defer cancel()
-	done := make(chan struct{}, len(n.pool.members))
+	var asked sync.WaitGroup
 	for _, m := range n.pool.members {
-		go func() {
-			defer func() { done <- struct{}{} }()
-			start := time.Now()
-			ts, err := m.rpc.ChainHead(ctx)
-			err = checkHead(ts, err)
-			n.pool.report(m, m.ep.Explain("ChainHead", err))
-			if err == nil {
-				n.pool.sawHead(m, ts.Height, time.Since(start))
-			}
-		}()
+		asked.Go(func() { n.probe(limit, m) })
 	}
-	for range n.pool.members {
-		<-done
+	asked.Wait()
+	if ctx.Err() != nil {
+		return // the caller went away, that says nothing about the nodes
 	}
-}
-
-func checkHead(ts *lotus.TipSet, err error) error {
-	if err == nil && (ts == nil || len(ts.Cids) == 0 || len(ts.Blocks) == 0 || ts.Blocks[0] == nil) {
-		return errors.New("the answer is an empty tipset")
+	if _, err := n.Clock(limit); err != nil && ctx.Err() == nil {
+		n.cfg.Log.Debug("the clock of the network is not known yet", slog.Any("err", err))
 	}
-	return err
+	n.pool.judge()
 }
 
-// EndpointStatus is the health of one endpoint, for dashboards.
-type EndpointStatus struct {
-	Address   string         // without token
-	Preferred bool           // the next read goes here
-	Height    abi.ChainEpoch // highest head seen; -1 before the first
-	Latency   time.Duration  // of recent calls, smoothed
-	Err       error          // last failure; nil while it works
-	Since     time.Time      // of the first failure since it last worked
-}
-
-// Status reports every endpoint in the order of the configuration.
-func (n *Node) Status() []EndpointStatus { return n.pool.status() }
-
-// read asks the healthiest endpoint and, while ctx lasts and no answer came,
-// the next ones. An error that a node answered with is final, another node
-// would say the same, unless it shows that this one is behind.
-func read[T any](ctx context.Context, n *Node, method string, f func(context.Context, *rpc) (T, error)) (T, error) {
-	return attempt(ctx, n, call{method: method, timeout: n.cfg.CallTimeout}, f)
-}
-
-// readLong is read for answers that may take long to make and to carry.
-func readLong[T any](ctx context.Context, n *Node, method string, f func(context.Context, *rpc) (T, error)) (T, error) {
-	return attempt(ctx, n, call{method: method, timeout: 4 * n.cfg.CallTimeout}, f)
-}
-
-// present refuses null where the node must answer with something.
-func present[T any](v *T, err error) (*T, error) {
-	if err == nil && v == nil {
-		err = errors.New("the answer is empty")
-	}
-	return v, err
-}
-
-// wait is read for calls that last until something happens on chain.
-func wait[T any](ctx context.Context, n *Node, method string, f func(context.Context, *rpc) (T, error)) (T, error) {
-	return attempt(ctx, n, call{method: method, patient: true}, f)
-}
-
-// atHome asks the first configured endpoint only: its wallet holds the keys and
-// its mempool the messages, and a second node that got the same message would
-// send it twice.
-func atHome[T any](ctx context.Context, n *Node, method string, f func(context.Context, *rpc) (T, error)) (T, error) {
-	return attempt(ctx, n, call{method: method, timeout: 4 * n.cfg.CallTimeout, home: true}, f)
-}
-
-type call struct {
-	method  string
-	timeout time.Duration // of one attempt
-	patient bool          // only the context bounds an attempt
-	home    bool          // only the home endpoint may be asked
-}
-
-func attempt[T any](ctx context.Context, n *Node, c call, f func(context.Context, *rpc) (T, error)) (T, error) {
-	members := n.pool.order()
-	if c.home {
-		members = n.pool.members[:1]
-	}
-	var first error
-	for i, m := range members {
-		v, err := one(ctx, n, m, c, len(members)-i, f)
-		if err == nil {
-			return v, nil
+func (n *Node) probe(ctx context.Context, m *member) {
+	if err := n.admit(ctx, m); err != nil {
+		if ctx.Err() == nil || !errors.Is(err, context.Canceled) {
+			n.pool.report(m, err)
 		}
-		if first == nil {
-			first = err
-		}
-		if ctx.Err() != nil || !worthAsking(err) {
-			break
+		return
+	}
+	start := time.Now()
+	ts, err := guarded(func() (*lotus.TipSet, error) {
+		ts, err := m.rpc.ChainHead(ctx)
+		return ts, checkTipSet(ts, err)
+	})
+	err = m.explain("ChainHead", err)
+	if errors.Is(err, context.Canceled) {
+		return
+	}
+	n.pool.count(m, err)
+	n.pool.report(m, err)
+	if err == nil {
+		n.pool.sawHead(m, ts, time.Since(start))
+	}
+}
+
+// epochNow is the epoch that the wall clock shows; false while the network's
+// clock is not known.
+func (c *core) epochNow() (abi.ChainEpoch, bool) {
+	clock := c.clock.Load()
+	if clock == nil {
+		return 0, false
+	}
+	return clock.EpochAt(time.Now()), true
+}
+
+// headMemory is the head that the follower has reached, the least that ChainHead
+// may answer, and the heights of the heads before it.
+type headMemory struct {
+	mu     sync.Mutex
+	head   *lotus.TipSet
+	at     time.Time // when it was learned or confirmed
+	recent []*lotus.TipSet
+}
+
+// keptHeads is how many heads keep their heights in memory.
+const keptHeads = 32
+
+// set notes the follower's head.
+func (h *headMemory) set(ts *lotus.TipSet) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.head, h.at = ts, time.Now()
+	if len(h.recent) > 0 && h.recent[len(h.recent)-1] == ts {
+		return
+	}
+	h.recent = append(h.recent, ts)
+	if over := len(h.recent) - keptHeads; over > 0 {
+		h.recent = append([]*lotus.TipSet(nil), h.recent[over:]...)
+	}
+}
+
+func (h *headMemory) get() (ts *lotus.TipSet, age time.Duration) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.head, time.Since(h.at)
+}
+
+// find returns the head of a key, if it was one lately; the present one for the
+// empty key.
+func (h *headMemory) find(key lotus.TipSetKey) *lotus.TipSet {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if key.IsEmpty() {
+		return h.head
+	}
+	for i := len(h.recent) - 1; i >= 0; i-- {
+		if h.recent[i].Key().Equals(key) {
+			return h.recent[i]
 		}
 	}
-	var none T
-	return none, first
+	return nil
 }
 
-// one is a single attempt on m. left is how many endpoints may still be asked,
-// m included: a hung one must not use up the time of the others.
-func one[T any](ctx context.Context, n *Node, m *member, c call, left int, f func(context.Context, *rpc) (T, error)) (T, error) {
-	actx := ctx
-	if !c.patient {
-		var cancel context.CancelFunc
-		actx, cancel = context.WithTimeout(ctx, share(ctx, c, left))
-		defer cancel()
+// blockDelay is the length of an epoch, 0 while it is not known.
+func (c *core) blockDelay() time.Duration {
+	if clock := c.clock.Load(); clock != nil {
+		return clock.BlockDelay
 	}
-	v, err := f(actx, &m.rpc)
-	err = explain(m, c.method, err)
-	if ctx.Err() == nil || err == nil { // a caller that went away says nothing about the node
-		n.pool.report(m, err)
-	}
-	return v, err
-}
-
-// share is the time-out of one attempt: the call's own, or less where the
-// context's remaining time has to do for left endpoints.
-func share(ctx context.Context, c call, left int) time.Duration {
-	deadline, ok := ctx.Deadline()
-	if !ok {
-		return c.timeout
-	}
-	return min(c.timeout, time.Until(deadline)/time.Duration(left))
-}
-
-// worthAsking reports whether another endpoint could answer better.
-func worthAsking(err error) bool {
-	if errors.Is(err, endpoint.ErrAnswered) {
-		return isBehind(err)
-	}
-	return true
-}
-
-// isBehind recognises the answers of a node that lacks the tipset asked about,
-// which another node may have.
-func isBehind(err error) bool {
-	msg := err.Error()
-	for _, sign := range []string{"loading tipset", "load tipset", "block not found", "ipld: could not find", "blockstore: block not found"} {
-		if strings.Contains(msg, sign) {
-			return true
-		}
-	}
-	return false
-}
-
-// explain names the endpoint and recognises what the chain does not know.
-func explain(m *member, method string, err error) error {
-	err = m.ep.Explain(method, err)
-	if err == nil || !errors.Is(err, endpoint.ErrAnswered) {
-		return err
-	}
-	for _, sign := range []string{"actor not found", "sector not found", "resolution lookup failed"} {
-		if strings.Contains(err.Error(), sign) {
-			return fmt.Errorf("%w: %w", ErrNotFound, err)
-		}
-	}
-	return err
+	return 0
 }

@@ -195,21 +195,6 @@ func TestProbePrefersTheHighest(t *testing.T) {
 	}
 }
 
-// What changes something goes to the first endpoint and nowhere else.
-func TestHomeCallsStayHome(t *testing.T) {
-	head := grow(nil, "main", 7)[0]
-	first, a := startNode(t, head)
-	second, b := startNode(t, head)
-	first.set(func() { first.fail = errors.New("loading tipset: block not found") })
-	n := newNode(t, Config{Endpoints: []string{a, b}})
-	if _, err := n.ChainHead(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := n.MpoolPending(t.Context(), lotus.TipSetKey{}); err == nil || second.count("MpoolPending") != 0 {
-		t.Errorf("the second node's mempool was asked: %v", err)
-	}
-}
-
 // collect follows the chain in the background and returns the events as words.
 func collect(t *testing.T, n *Node, s *store) <-chan string {
 	t.Helper()

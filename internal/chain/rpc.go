@@ -52,6 +52,7 @@ type rpc struct {
 
 	MpoolPending          func(context.Context, lotus.TipSetKey) ([]*lotus.SignedMessage, error)
 	MpoolPush             func(context.Context, *lotus.SignedMessage) (cid.Cid, error)
+	MpoolGetNonce         func(context.Context, address.Address) (uint64, error)
 	MpoolPushMessage      func(context.Context, *lotus.Message, *lotus.MessageSendSpec) (*lotus.SignedMessage, error)
 	GasEstimateGasLimit   func(context.Context, *lotus.Message, lotus.TipSetKey) (int64, error)
 	GasEstimateGasPremium func(context.Context, uint64, address.Address, int64, lotus.TipSetKey) (big.Int, error)

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"time"
 
 	"github.com/filecoin-project/go-address"
 	"github.com/filecoin-project/go-state-types/abi"
@@ -12,12 +13,41 @@ import (
 	"wdpost/internal/lotus"
 )
 
-// ChainHead returns the head of the healthiest node.
+// justSeen is how long a head that the follower has delivered is the head.
+const justSeen = time.Second
+
+// ChainHead returns the head of the best node. While the follower's head is that
+// of the clock, or just came, it is the answer, and no node is asked; and never is the answer an
+// older head than the follower's.
 func (n *Node) ChainHead(ctx context.Context) (*lotus.TipSet, error) {
-	return read(ctx, n, "ChainHead", func(ctx context.Context, r *rpc) (*lotus.TipSet, error) {
+	followed, age := n.heads.get()
+	if n.only != nil {
+		followed = nil
+	}
+	if followed != nil {
+		if now, known := n.epochNow(); known && now == followed.Height || age < justSeen {
+			return followed, nil
+		}
+	}
+	return n.askHead(ctx)
+}
+
+// askHead asks the best endpoint for its head. One that answers with an older
+// head than the follower's is asked after the others from then on.
+func (n *Node) askHead(ctx context.Context) (*lotus.TipSet, error) {
+	ts, m, err := attempt(ctx, n, call{method: "ChainHead", timeout: n.cfg.CallTimeout}, func(ctx context.Context, r *rpc) (*lotus.TipSet, error) {
 		ts, err := r.ChainHead(ctx)
-		return ts, checkHead(ts, err)
+		return ts, checkTipSet(ts, err)
 	})
+	if err != nil {
+		return nil, err
+	}
+	n.pool.sawHead(m, ts, 0)
+	if followed, _ := n.heads.get(); followed != nil && compareHeads(ts, followed) < 0 {
+		n.pool.shun(m, "ChainHead", nil)
+		return followed, nil
+	}
+	return ts, nil
 }
 
 // StateGetRandomnessFromBeacon draws randomness from the beacon entry of epoch
@@ -48,7 +78,7 @@ func (n *Node) randomness(ctx context.Context, method string, tsk lotus.TipSetKe
 	return read(ctx, n, method, func(ctx context.Context, r *rpc) (abi.Randomness, error) {
 		rand, err := draw(ctx, r, tsk)
 		if err == nil && len(rand) != abi.RandomnessLength {
-			err = fmt.Errorf("the answer has %d bytes instead of %d", len(rand), abi.RandomnessLength)
+			err = nonsense("the answer has %d bytes instead of %d", len(rand), abi.RandomnessLength)
 		}
 		return rand, err
 	})

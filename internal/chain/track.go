@@ -41,7 +41,7 @@ func (t *track) head() *lotus.TipSet {
 func (t *track) absorb(ctx context.Context, changes []*lotus.HeadChange) (HeadEvent, error) {
 	event := HeadEvent{Head: t.head()}
 	for _, c := range changes {
-		if c == nil || checkHead(c.Val, nil) != nil {
+		if c == nil || checkTipSet(c.Val, nil) != nil {
 			return event, errors.New("the head stream brought an empty change")
 		}
 		var step HeadEvent
@@ -82,7 +82,7 @@ func (t *track) revert(ctx context.Context, ts *lotus.TipSet) HeadEvent {
 // deepen adds the parent of the lowest tipset of the path.
 func (t *track) deepen(ctx context.Context) error {
 	ts, err := t.tipset(ctx, t.path[0].Parents())
-	if err = checkHead(ts, err); err != nil {
+	if err = checkTipSet(ts, err); err != nil {
 		return err
 	}
 	t.path = append([]*lotus.TipSet{ts}, t.path...)
@@ -131,7 +131,7 @@ func (t *track) bridge(ctx context.Context, target *lotus.TipSet) (at int, fresh
 		default:
 			fresh = append(fresh, ts)
 			ts, err = t.tipset(ctx, ts.Parents())
-			err = checkHead(ts, err)
+			err = checkTipSet(ts, err)
 		}
 		if err != nil {
 			return 0, nil, err

@@ -1,6 +1,7 @@
 package endpoint
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"errors"
@@ -69,27 +70,60 @@ func (e *Endpoint) post(ctx context.Context, client *http.Client, body []byte) (
 	if err != nil {
 		return nil, err
 	}
-	if err := checkStatus(resp); err != nil {
+	answer, err := checkStatus(resp)
+	if err != nil {
 		_ = resp.Body.Close() // the status is the news
 		return nil, err
 	}
 	return struct {
 		io.Reader
 		io.Closer
-	}{io.LimitReader(resp.Body, maxAnswer), resp.Body}, nil
+	}{io.LimitReader(answer, maxAnswer), resp.Body}, nil
 }
 
 // checkStatus lets pass what may carry a JSON-RPC answer: servers send errors
-// with 200, and malformed calls with 400 or 500.
-func checkStatus(resp *http.Response) error {
+// with 200, and malformed calls with 400 or 500. The plain text that proxies send
+// with these becomes the error.
+func checkStatus(resp *http.Response) (io.Reader, error) {
 	switch code := resp.StatusCode; {
-	case code < 300, code == http.StatusBadRequest, code == http.StatusInternalServerError:
-		return nil
+	case code < 300:
+		return resp.Body, nil
 	case code == http.StatusUnauthorized, code == http.StatusForbidden:
-		return fmt.Errorf("%w: HTTP status %s", ErrToken, resp.Status)
+		return nil, fmt.Errorf("%w: HTTP status %s", ErrToken, resp.Status)
+	case code == http.StatusBadRequest, code == http.StatusInternalServerError:
+		body := bufio.NewReader(resp.Body)
+		if c := firstSign(body); c == '{' || c == '[' {
+			return body, nil
+		}
+		return nil, statusError(resp, body)
+	case code == http.StatusTooManyRequests, code == http.StatusServiceUnavailable && resp.Header.Get("Retry-After") != "":
+		return nil, &limitError{after: retryAfter(resp.Header.Get("Retry-After"), time.Now()), err: statusError(resp, resp.Body)}
 	}
-	start, _ := io.ReadAll(io.LimitReader(resp.Body, 200)) // best effort, for the message
-	return fmt.Errorf("HTTP status %s: %s", resp.Status, strings.TrimSpace(string(start)))
+	return nil, statusError(resp, resp.Body)
+}
+
+// firstSign returns the first byte that is no space, without taking it; 0 when
+// there is none.
+func firstSign(r *bufio.Reader) byte {
+	for {
+		b, err := r.ReadByte()
+		if err != nil {
+			return 0
+		}
+		if b != ' ' && b != '\n' && b != '\r' && b != '\t' {
+			_ = r.UnreadByte() // never fails after ReadByte
+			return b
+		}
+	}
+}
+
+func statusError(resp *http.Response, body io.Reader) error {
+	start, _ := io.ReadAll(io.LimitReader(body, 400)) // best effort, for the message
+	text := strings.Join(strings.Fields(string(start)), " ")
+	if text == "" {
+		return fmt.Errorf("HTTP status %s", resp.Status)
+	}
+	return fmt.Errorf("HTTP status %s: %s", resp.Status, text)
 }
 
 // Stream opens a websocket and fills out as Calls does; functions that return

@@ -176,3 +176,14 @@ func (e *Endpoint) header() http.Header {
 	}
 	return h
 }
+
+// Path is the path of the address, the service's own unless it names another.
+func (e *Endpoint) Path() string { return e.path }
+
+// WithPath is the address with another path, for messages that say what to write
+// instead.
+func (e *Endpoint) WithPath(path string) string {
+	o := *e
+	o.path = path
+	return o.String()
+}

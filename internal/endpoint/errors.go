@@ -22,6 +22,14 @@ var (
 	ErrNoMethod = errors.New("method not known")
 	// ErrAnswered: the service understood the call and answered with an error.
 	ErrAnswered = errors.New("refused by the service")
+	// ErrLimited: the service has had too many calls; see RetryAfter. It is a
+	// kind of ErrUnreachable that certainly had no effect.
+	ErrLimited = fmt.Errorf("%w: too many calls", ErrUnreachable)
+	// ErrNonsense: the answer cannot be true. It is a kind of ErrUnreachable.
+	ErrNonsense = fmt.Errorf("%w that could be used", ErrUnreachable)
+	// ErrForeign: the address is that of another network or of a service of
+	// another kind, and is not used.
+	ErrForeign = errors.New("not the service that is needed")
 )
 
 // JSON-RPC error codes that have a meaning of their own here.
@@ -48,7 +56,7 @@ func (e *CallError) Error() string {
 	}
 	switch e.Kind {
 	case ErrToken:
-		return fmt.Sprintf("%s: the %s refused the token (%v); set a valid one in Common.API.Token or as TOKEN:ADDRESS", where, e.Service, e.Err)
+		return fmt.Sprintf("%s: the %s refused the token (%v): it is not valid, or the auth service behind the %s is away; check that service, or set a valid token in Common.API.Token or as TOKEN:ADDRESS", where, e.Service, e.Err, e.Service)
 	case ErrPermission:
 		return fmt.Sprintf("%s: the token has not the permission it needs (%v); ask the %s's operator for a token with it", where, e.Err, e.Service)
 	case ErrNoMethod:
@@ -79,9 +87,12 @@ func (e *Endpoint) Explain(method string, err error) error {
 
 func kindOf(err error) error {
 	var answer *jsonrpc.JSONRPCError
+	for _, kind := range []error{ErrToken, ErrForeign, ErrNonsense, ErrLimited} {
+		if errors.Is(err, kind) {
+			return kind
+		}
+	}
 	switch {
-	case errors.Is(err, ErrToken):
-		return ErrToken
 	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
 		return ErrUnreachable
 	case !errors.As(err, &answer):
