@@ -45,7 +45,7 @@ func (r *Reader) ReadVanilla(ctx context.Context, sectorSize uint64, replica tas
 	var vanilla *post.Vanilla
 	stores := []string{storeOf(replica.SealedFile), storeOf(replica.CacheDir)}
 	err := r.guard.visit(ctx, visitKind{roots: stores, weight: ReadsAtOnce}, func(v *visit) error {
-		files, err := r.openFiles(v, sectorSize, replica)
+		files, err := r.openFiles(v, sectorSize, replica, challenges)
 		if err != nil {
 			return err
 		}
@@ -76,9 +76,10 @@ type openedFiles struct {
 	over bool // close was called: what is opened now is closed at once
 }
 
-// openFiles opens replica and tree files and reads p_aux and the root of each
-// tree file, several at once: on a network mount each of these is a wait.
-func (r *Reader) openFiles(v *visit, sectorSize uint64, replica task.Replica) (*openedFiles, error) {
+// openFiles opens replica and tree files and reads p_aux and of each tree file
+// the upper rows that the challenges need, several at once: on a network mount
+// each of these is a wait.
+func (r *Reader) openFiles(v *visit, sectorSize uint64, replica task.Replica, challenges []uint64) (*openedFiles, error) {
 	shape, err := merkle.ShapeOf(sectorSize)
 	if err != nil {
 		return nil, err
@@ -86,7 +87,7 @@ func (r *Reader) openFiles(v *visit, sectorSize uint64, replica task.Replica) (*
 	names := shape.FileNames()
 	sealed, cache := storeOf(replica.SealedFile), storeOf(replica.CacheDir)
 	f := &openedFiles{}
-	trees := make([]*rootedFile, len(names))
+	trees := make([]*toppedFile, len(names))
 	err = each(2+len(names), v.done, func(i int) error {
 		switch i {
 		case 0:
@@ -100,10 +101,9 @@ func (r *Reader) openFiles(v *visit, sectorSize uint64, replica task.Replica) (*
 			}
 			return err
 		}
-		name := names[i-2]
-		file, err := r.open(v, f, cache, join(replica.CacheDir, name))
+		file, err := r.open(v, f, cache, join(replica.CacheDir, names[i-2]))
 		if err == nil {
-			trees[i-2], err = newRootedFile(name, file)
+			trees[i-2], err = newToppedFile(shape, i-2, file, challenges)
 		}
 		return err
 	})
@@ -172,32 +172,42 @@ func readHead(file merkle.File, n int64) ([]byte, error) {
 	return head[:got], err
 }
 
-// rootedFile is a tree file whose last node has been read already.
-type rootedFile struct {
-	*guardedFile
-	root []byte // empty if the file is too short to have one
-	at   int64
+// toppedFile is a tree file whose end, from a place on, has been read already.
+type toppedFile struct {
+	merkle.File
+	top []byte // empty if the file's size is not that of a tree file
+	at  int64
 }
 
-func newRootedFile(name string, file *guardedFile) (*rootedFile, error) {
-	t := &rootedFile{guardedFile: file, at: file.Size() - merkle.NodeSize}
-	if t.at < 0 {
-		return t, nil // its size is refused later, by name
+// newToppedFile reads what merkle.Layout.Tops names of tree file i. Where the
+// store refuses that, a part of it that no challenge needs may be to blame: then
+// the root alone is read, and every group of nodes by itself.
+func newToppedFile(shape merkle.Shape, i int, file merkle.File, challenges []uint64) (*toppedFile, error) {
+	t := &toppedFile{File: file, at: file.Size()}
+	name := shape.FileNames()[i]
+	layout, err := shape.LayoutOf(name, file.Size())
+	if err != nil {
+		return t, nil // refused later, with the other files' sizes
 	}
-	root := make([]byte, merkle.NodeSize)
-	if n, err := file.ReadAt(root, t.at); n < len(root) {
-		return nil, &merkle.FileError{File: name, Offset: t.at, Err: err}
+	for _, read := range []merkle.Read{layout.Tops(challenges)[i], layout.RootReads()[i]} {
+		t.at, t.top = read.Offset, make([]byte, read.Length)
+		var n int
+		if n, err = file.ReadAt(t.top, t.at); n == len(t.top) {
+			return t, nil
+		}
+		if errors.Is(err, merkle.ErrCancelled) || errors.Is(err, ErrTimeout) {
+			break
+		}
 	}
-	t.root = root
-	return t, nil
+	return nil, &merkle.FileError{File: name, Offset: t.at, Err: err}
 }
 
-// ReadAt reads the root from memory, all else from the file.
-func (t *rootedFile) ReadAt(b []byte, at int64) (int, error) {
-	if at == t.at && len(b) == len(t.root) {
-		return copy(b, t.root), nil
+// ReadAt reads what lies in the top from memory, all else from the file.
+func (t *toppedFile) ReadAt(b []byte, at int64) (int, error) {
+	if at >= t.at && at+int64(len(b)) <= t.at+int64(len(t.top)) {
+		return copy(b, t.top[at-t.at:]), nil
 	}
-	return t.guardedFile.ReadAt(b, at)
+	return t.File.ReadAt(b, at)
 }
 
 // guardedFile is an open file whose reads are guarded, as those of its store,

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"io"
+	"math/rand/v2"
 	"slices"
 	"strings"
 	"testing"
@@ -214,6 +215,45 @@ func TestPlanStaysInside(t *testing.T) {
 						t.Fatalf("%s, %d rows discarded, leaf %d: read %+v", s, d, leaf, r)
 					}
 				}
+			}
+		}
+	}
+}
+
+// TestTopsSaveReads counts what is read of a sector with ten challenges, p_aux
+// included: at most 48 reads and 450 KiB of 32 GiB, 52 reads of 64 GiB. A top
+// ends with the root, and small trees have tops too.
+func TestTopsSaveReads(t *testing.T) {
+	rnd := rand.New(rand.NewPCG(7, 7))
+	for _, tt := range []struct{ size, reads, bytes uint64 }{
+		{32 << 30, 48, 450 << 10}, {64 << 30, 52, 1 << 20}, {512 << 20, 52, 450 << 10}, {2 << 10, 24, 64 << 10}, {16 << 10, 40, 64 << 10},
+	} {
+		l := mustShape(t, tt.size).DefaultLayout()
+		for range 2000 {
+			challenges := make([]uint64, 10)
+			for i := range challenges {
+				challenges[i] = rnd.Uint64N(l.Leaves())
+			}
+			tops := l.Tops(challenges)
+			if len(tops) != l.BaseTrees() {
+				t.Fatalf("%s: %d tops of %d files", l.Shape, len(tops), l.BaseTrees())
+			}
+			reads, bytes := uint64(1), uint64(64)
+			for i, r := range tops {
+				reads, bytes = reads+1, bytes+uint64(r.Length)
+				if r.File != i || r.Offset < 0 || r.Offset+int64(r.Length) != l.FileSize() {
+					t.Fatalf("%s: top %+v of file %d, of %d bytes", l.Shape, r, i, l.FileSize())
+				}
+			}
+			for _, c := range challenges {
+				for _, r := range l.Plan(c) {
+					if r.File == merkle.Replica || r.Offset < tops[r.File].Offset {
+						reads, bytes = reads+1, bytes+uint64(r.Length)
+					}
+				}
+			}
+			if reads > tt.reads || bytes > tt.bytes {
+				t.Fatalf("%s, %d bytes: challenges %v take %d reads of %d bytes, at most %d of %d wanted", l.Shape, tt.size, challenges, reads, bytes, tt.reads, tt.bytes)
 			}
 		}
 	}
