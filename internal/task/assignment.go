@@ -18,6 +18,10 @@ type Assignment struct {
 	// HeartbeatTimeout is the silence after which the master gives the task to
 	// another slave.
 	HeartbeatTimeout time.Duration
+	// Part, unless nil, is what is given instead: a part of another slave's task.
+	// The lease then has the part's id and attempt 0, and the question no vanilla
+	// proofs yet.
+	Part *Part
 }
 
 // Want is what a slave asks for when it asks for a task.

@@ -3,6 +3,7 @@ package task_test
 import (
 	"errors"
 	"fmt"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -49,5 +50,26 @@ func TestForeignReasonsAreDropped(t *testing.T) {
 	}
 	if e := a.Elsewhere(); !slices.Equal(e, []uint64{1}) {
 		t.Errorf("another machine may read %v", e)
+	}
+}
+
+func TestVanillaProofsTravelApart(t *testing.T) {
+	q := task.Question{MinerID: 1, Replicas: []task.Replica{{SectorID: 1, Vanilla: []byte("abc")}, {SectorID: 2, Vanilla: []byte("def")}}}
+	bare, data, err := q.SplitVanilla()
+	if err != nil || string(data) != "abcdef" || bare.Replicas[1].Vanilla != nil || string(q.Replicas[0].Vanilla) != "abc" {
+		t.Fatalf("%q, %v", data, err)
+	}
+	back, err := bare.JoinVanilla(strings.NewReader("abcdef"), 6)
+	if err != nil || !reflect.DeepEqual(back, q) {
+		t.Fatalf("%+v, %v", back, err)
+	}
+	for _, n := range []int64{0, 5, 8} {
+		if _, err := bare.JoinVanilla(strings.NewReader("abcdef"), n); err == nil {
+			t.Errorf("%d bytes accepted", n)
+		}
+	}
+	q.Replicas[1].Vanilla = nil
+	if _, _, err := q.SplitVanilla(); !errors.Is(err, task.ErrBadQuestion) {
+		t.Errorf("one is missing: %v", err)
 	}
 }

@@ -87,6 +87,61 @@ func (Verdict) EnumDescriptor() ([]byte, []int) {
 	return file_wdpostv1_wdpost_proto_rawDescGZIP(), []int{0}
 }
 
+type PartState_State int32
+
+const (
+	PartState_STATE_UNSPECIFIED PartState_State = 0
+	PartState_STATE_WAITING     PartState_State = 1 // for a prover
+	PartState_STATE_TAKEN       PartState_State = 2 // a prover has it
+	PartState_STATE_DONE        PartState_State = 3 // answered
+	PartState_STATE_BACK        PartState_State = 4 // taken back, or given up: the reader's
+)
+
+// Enum value maps for PartState_State.
+var (
+	PartState_State_name = map[int32]string{
+		0: "STATE_UNSPECIFIED",
+		1: "STATE_WAITING",
+		2: "STATE_TAKEN",
+		3: "STATE_DONE",
+		4: "STATE_BACK",
+	}
+	PartState_State_value = map[string]int32{
+		"STATE_UNSPECIFIED": 0,
+		"STATE_WAITING":     1,
+		"STATE_TAKEN":       2,
+		"STATE_DONE":        3,
+		"STATE_BACK":        4,
+	}
+)
+
+func (x PartState_State) Enum() *PartState_State {
+	p := new(PartState_State)
+	*p = x
+	return p
+}
+
+func (x PartState_State) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (PartState_State) Descriptor() protoreflect.EnumDescriptor {
+	return file_wdpostv1_wdpost_proto_enumTypes[1].Descriptor()
+}
+
+func (PartState_State) Type() protoreflect.EnumType {
+	return &file_wdpostv1_wdpost_proto_enumTypes[1]
+}
+
+func (x PartState_State) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use PartState_State.Descriptor instead.
+func (PartState_State) EnumDescriptor() ([]byte, []int) {
+	return file_wdpostv1_wdpost_proto_rawDescGZIP(), []int{21, 0}
+}
+
 // Slave introduces a slave process.
 type Slave struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -566,6 +621,7 @@ type ClaimReply struct {
 	Question           []byte                 `protobuf:"bytes,2,opt,name=question,proto3" json:"question,omitempty"`                                                  // JSON, the form of the external-processor protocol
 	RemainingMs        uint64                 `protobuf:"varint,3,opt,name=remaining_ms,json=remainingMs,proto3" json:"remaining_ms,omitempty"`                        // until the window closes; 0 means unknown
 	HeartbeatTimeoutMs uint64                 `protobuf:"varint,4,opt,name=heartbeat_timeout_ms,json=heartbeatTimeoutMs,proto3" json:"heartbeat_timeout_ms,omitempty"` // silence after which the task is given to another
+	Part               *Part                  `protobuf:"bytes,5,opt,name=part,proto3" json:"part,omitempty"`                                                          // instead of a lease: a part of another slave's task
 	unknownFields      protoimpl.UnknownFields
 	sizeCache          protoimpl.SizeCache
 }
@@ -628,17 +684,86 @@ func (x *ClaimReply) GetHeartbeatTimeoutMs() uint64 {
 	return 0
 }
 
+func (x *ClaimReply) GetPart() *Part {
+	if x != nil {
+		return x.Part
+	}
+	return nil
+}
+
+// Part is a part of another slave's task, to be proven.
+type Part struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Id            string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`                           // of the part, at most 32 bytes
+	Question      []byte                 `protobuf:"bytes,2,opt,name=question,proto3" json:"question,omitempty"`               // JSON, without vanilla proofs
+	DataLen       uint64                 `protobuf:"varint,3,opt,name=data_len,json=dataLen,proto3" json:"data_len,omitempty"` // bytes of the vanilla proofs, see FetchPart
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Part) Reset() {
+	*x = Part{}
+	mi := &file_wdpostv1_wdpost_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Part) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Part) ProtoMessage() {}
+
+func (x *Part) ProtoReflect() protoreflect.Message {
+	mi := &file_wdpostv1_wdpost_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Part.ProtoReflect.Descriptor instead.
+func (*Part) Descriptor() ([]byte, []int) {
+	return file_wdpostv1_wdpost_proto_rawDescGZIP(), []int{8}
+}
+
+func (x *Part) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *Part) GetQuestion() []byte {
+	if x != nil {
+		return x.Question
+	}
+	return nil
+}
+
+func (x *Part) GetDataLen() uint64 {
+	if x != nil {
+		return x.DataLen
+	}
+	return 0
+}
+
 type HeartbeatRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Slave         *Slave                 `protobuf:"bytes,1,opt,name=slave,proto3" json:"slave,omitempty"`
 	Beats         []*Beat                `protobuf:"bytes,2,rep,name=beats,proto3" json:"beats,omitempty"`
+	Parts         []string               `protobuf:"bytes,3,rep,name=parts,proto3" json:"parts,omitempty"` // that the slave works on
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *HeartbeatRequest) Reset() {
 	*x = HeartbeatRequest{}
-	mi := &file_wdpostv1_wdpost_proto_msgTypes[8]
+	mi := &file_wdpostv1_wdpost_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -650,7 +775,7 @@ func (x *HeartbeatRequest) String() string {
 func (*HeartbeatRequest) ProtoMessage() {}
 
 func (x *HeartbeatRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_wdpostv1_wdpost_proto_msgTypes[8]
+	mi := &file_wdpostv1_wdpost_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -663,7 +788,7 @@ func (x *HeartbeatRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HeartbeatRequest.ProtoReflect.Descriptor instead.
 func (*HeartbeatRequest) Descriptor() ([]byte, []int) {
-	return file_wdpostv1_wdpost_proto_rawDescGZIP(), []int{8}
+	return file_wdpostv1_wdpost_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *HeartbeatRequest) GetSlave() *Slave {
@@ -680,6 +805,13 @@ func (x *HeartbeatRequest) GetBeats() []*Beat {
 	return nil
 }
 
+func (x *HeartbeatRequest) GetParts() []string {
+	if x != nil {
+		return x.Parts
+	}
+	return nil
+}
+
 type Beat struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Lease         *Lease                 `protobuf:"bytes,1,opt,name=lease,proto3" json:"lease,omitempty"`
@@ -690,7 +822,7 @@ type Beat struct {
 
 func (x *Beat) Reset() {
 	*x = Beat{}
-	mi := &file_wdpostv1_wdpost_proto_msgTypes[9]
+	mi := &file_wdpostv1_wdpost_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -702,7 +834,7 @@ func (x *Beat) String() string {
 func (*Beat) ProtoMessage() {}
 
 func (x *Beat) ProtoReflect() protoreflect.Message {
-	mi := &file_wdpostv1_wdpost_proto_msgTypes[9]
+	mi := &file_wdpostv1_wdpost_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -715,7 +847,7 @@ func (x *Beat) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Beat.ProtoReflect.Descriptor instead.
 func (*Beat) Descriptor() ([]byte, []int) {
-	return file_wdpostv1_wdpost_proto_rawDescGZIP(), []int{9}
+	return file_wdpostv1_wdpost_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *Beat) GetLease() *Lease {
@@ -734,15 +866,16 @@ func (x *Beat) GetProgress() string {
 
 type HeartbeatReply struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
-	Lost          []*Lease               `protobuf:"bytes,1,rep,name=lost,proto3" json:"lost,omitempty"`       // no longer the slave's: stop working on them
-	Windows       []*Window              `protobuf:"bytes,2,rep,name=windows,proto3" json:"windows,omitempty"` // of the others, where their close is known
+	Lost          []*Lease               `protobuf:"bytes,1,rep,name=lost,proto3" json:"lost,omitempty"`                            // no longer the slave's: stop working on them
+	Windows       []*Window              `protobuf:"bytes,2,rep,name=windows,proto3" json:"windows,omitempty"`                      // of the others, where their close is known
+	LostParts     []string               `protobuf:"bytes,3,rep,name=lost_parts,json=lostParts,proto3" json:"lost_parts,omitempty"` // nobody wants them any more
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *HeartbeatReply) Reset() {
 	*x = HeartbeatReply{}
-	mi := &file_wdpostv1_wdpost_proto_msgTypes[10]
+	mi := &file_wdpostv1_wdpost_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -754,7 +887,7 @@ func (x *HeartbeatReply) String() string {
 func (*HeartbeatReply) ProtoMessage() {}
 
 func (x *HeartbeatReply) ProtoReflect() protoreflect.Message {
-	mi := &file_wdpostv1_wdpost_proto_msgTypes[10]
+	mi := &file_wdpostv1_wdpost_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -767,7 +900,7 @@ func (x *HeartbeatReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HeartbeatReply.ProtoReflect.Descriptor instead.
 func (*HeartbeatReply) Descriptor() ([]byte, []int) {
-	return file_wdpostv1_wdpost_proto_rawDescGZIP(), []int{10}
+	return file_wdpostv1_wdpost_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *HeartbeatReply) GetLost() []*Lease {
@@ -784,6 +917,13 @@ func (x *HeartbeatReply) GetWindows() []*Window {
 	return nil
 }
 
+func (x *HeartbeatReply) GetLostParts() []string {
+	if x != nil {
+		return x.LostParts
+	}
+	return nil
+}
+
 type Window struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Lease         *Lease                 `protobuf:"bytes,1,opt,name=lease,proto3" json:"lease,omitempty"`
@@ -794,7 +934,7 @@ type Window struct {
 
 func (x *Window) Reset() {
 	*x = Window{}
-	mi := &file_wdpostv1_wdpost_proto_msgTypes[11]
+	mi := &file_wdpostv1_wdpost_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -806,7 +946,7 @@ func (x *Window) String() string {
 func (*Window) ProtoMessage() {}
 
 func (x *Window) ProtoReflect() protoreflect.Message {
-	mi := &file_wdpostv1_wdpost_proto_msgTypes[11]
+	mi := &file_wdpostv1_wdpost_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -819,7 +959,7 @@ func (x *Window) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Window.ProtoReflect.Descriptor instead.
 func (*Window) Descriptor() ([]byte, []int) {
-	return file_wdpostv1_wdpost_proto_rawDescGZIP(), []int{11}
+	return file_wdpostv1_wdpost_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *Window) GetLease() *Lease {
@@ -847,7 +987,7 @@ type FinishRequest struct {
 
 func (x *FinishRequest) Reset() {
 	*x = FinishRequest{}
-	mi := &file_wdpostv1_wdpost_proto_msgTypes[12]
+	mi := &file_wdpostv1_wdpost_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -859,7 +999,7 @@ func (x *FinishRequest) String() string {
 func (*FinishRequest) ProtoMessage() {}
 
 func (x *FinishRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_wdpostv1_wdpost_proto_msgTypes[12]
+	mi := &file_wdpostv1_wdpost_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -872,7 +1012,7 @@ func (x *FinishRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FinishRequest.ProtoReflect.Descriptor instead.
 func (*FinishRequest) Descriptor() ([]byte, []int) {
-	return file_wdpostv1_wdpost_proto_rawDescGZIP(), []int{12}
+	return file_wdpostv1_wdpost_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *FinishRequest) GetSlave() *Slave {
@@ -904,7 +1044,7 @@ type FinishReply struct {
 
 func (x *FinishReply) Reset() {
 	*x = FinishReply{}
-	mi := &file_wdpostv1_wdpost_proto_msgTypes[13]
+	mi := &file_wdpostv1_wdpost_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -916,7 +1056,7 @@ func (x *FinishReply) String() string {
 func (*FinishReply) ProtoMessage() {}
 
 func (x *FinishReply) ProtoReflect() protoreflect.Message {
-	mi := &file_wdpostv1_wdpost_proto_msgTypes[13]
+	mi := &file_wdpostv1_wdpost_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -929,7 +1069,7 @@ func (x *FinishReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FinishReply.ProtoReflect.Descriptor instead.
 func (*FinishReply) Descriptor() ([]byte, []int) {
-	return file_wdpostv1_wdpost_proto_rawDescGZIP(), []int{13}
+	return file_wdpostv1_wdpost_proto_rawDescGZIP(), []int{14}
 }
 
 type FailRequest struct {
@@ -945,7 +1085,7 @@ type FailRequest struct {
 
 func (x *FailRequest) Reset() {
 	*x = FailRequest{}
-	mi := &file_wdpostv1_wdpost_proto_msgTypes[14]
+	mi := &file_wdpostv1_wdpost_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -957,7 +1097,7 @@ func (x *FailRequest) String() string {
 func (*FailRequest) ProtoMessage() {}
 
 func (x *FailRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_wdpostv1_wdpost_proto_msgTypes[14]
+	mi := &file_wdpostv1_wdpost_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -970,7 +1110,7 @@ func (x *FailRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FailRequest.ProtoReflect.Descriptor instead.
 func (*FailRequest) Descriptor() ([]byte, []int) {
-	return file_wdpostv1_wdpost_proto_rawDescGZIP(), []int{14}
+	return file_wdpostv1_wdpost_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *FailRequest) GetSlave() *Slave {
@@ -1016,7 +1156,7 @@ type FailReply struct {
 
 func (x *FailReply) Reset() {
 	*x = FailReply{}
-	mi := &file_wdpostv1_wdpost_proto_msgTypes[15]
+	mi := &file_wdpostv1_wdpost_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1028,7 +1168,7 @@ func (x *FailReply) String() string {
 func (*FailReply) ProtoMessage() {}
 
 func (x *FailReply) ProtoReflect() protoreflect.Message {
-	mi := &file_wdpostv1_wdpost_proto_msgTypes[15]
+	mi := &file_wdpostv1_wdpost_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1041,7 +1181,547 @@ func (x *FailReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FailReply.ProtoReflect.Descriptor instead.
 func (*FailReply) Descriptor() ([]byte, []int) {
-	return file_wdpostv1_wdpost_proto_rawDescGZIP(), []int{15}
+	return file_wdpostv1_wdpost_proto_rawDescGZIP(), []int{16}
+}
+
+type OfferPartRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Slave         *Slave                 `protobuf:"bytes,1,opt,name=slave,proto3" json:"slave,omitempty"`
+	Lease         *Lease                 `protobuf:"bytes,2,opt,name=lease,proto3" json:"lease,omitempty"`                     // of the task that the part belongs to
+	Number        uint32                 `protobuf:"varint,3,opt,name=number,proto3" json:"number,omitempty"`                  // of the part in the task, from 0
+	Question      []byte                 `protobuf:"bytes,4,opt,name=question,proto3" json:"question,omitempty"`               // JSON, without vanilla proofs
+	DataLen       uint64                 `protobuf:"varint,5,opt,name=data_len,json=dataLen,proto3" json:"data_len,omitempty"` // bytes of data in all
+	Data          []byte                 `protobuf:"bytes,6,opt,name=data,proto3" json:"data,omitempty"`                       // the vanilla proofs in the order of the replicas, each in
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *OfferPartRequest) Reset() {
+	*x = OfferPartRequest{}
+	mi := &file_wdpostv1_wdpost_proto_msgTypes[17]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *OfferPartRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*OfferPartRequest) ProtoMessage() {}
+
+func (x *OfferPartRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_wdpostv1_wdpost_proto_msgTypes[17]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use OfferPartRequest.ProtoReflect.Descriptor instead.
+func (*OfferPartRequest) Descriptor() ([]byte, []int) {
+	return file_wdpostv1_wdpost_proto_rawDescGZIP(), []int{17}
+}
+
+func (x *OfferPartRequest) GetSlave() *Slave {
+	if x != nil {
+		return x.Slave
+	}
+	return nil
+}
+
+func (x *OfferPartRequest) GetLease() *Lease {
+	if x != nil {
+		return x.Lease
+	}
+	return nil
+}
+
+func (x *OfferPartRequest) GetNumber() uint32 {
+	if x != nil {
+		return x.Number
+	}
+	return 0
+}
+
+func (x *OfferPartRequest) GetQuestion() []byte {
+	if x != nil {
+		return x.Question
+	}
+	return nil
+}
+
+func (x *OfferPartRequest) GetDataLen() uint64 {
+	if x != nil {
+		return x.DataLen
+	}
+	return 0
+}
+
+func (x *OfferPartRequest) GetData() []byte {
+	if x != nil {
+		return x.Data
+	}
+	return nil
+}
+
+type OfferPartReply struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *OfferPartReply) Reset() {
+	*x = OfferPartReply{}
+	mi := &file_wdpostv1_wdpost_proto_msgTypes[18]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *OfferPartReply) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*OfferPartReply) ProtoMessage() {}
+
+func (x *OfferPartReply) ProtoReflect() protoreflect.Message {
+	mi := &file_wdpostv1_wdpost_proto_msgTypes[18]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use OfferPartReply.ProtoReflect.Descriptor instead.
+func (*OfferPartReply) Descriptor() ([]byte, []int) {
+	return file_wdpostv1_wdpost_proto_rawDescGZIP(), []int{18}
+}
+
+type AwaitPartsRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Slave         *Slave                 `protobuf:"bytes,1,opt,name=slave,proto3" json:"slave,omitempty"`
+	Lease         *Lease                 `protobuf:"bytes,2,opt,name=lease,proto3" json:"lease,omitempty"`
+	TakeBack      []uint32               `protobuf:"varint,3,rep,packed,name=take_back,json=takeBack,proto3" json:"take_back,omitempty"` // parts that the reader proves itself unless a prover has them
+	Over          bool                   `protobuf:"varint,4,opt,name=over,proto3" json:"over,omitempty"`                                // forget all parts of the lease
+	WaitMs        uint64                 `protobuf:"varint,5,opt,name=wait_ms,json=waitMs,proto3" json:"wait_ms,omitempty"`
+	Seen          uint64                 `protobuf:"varint,6,opt,name=seen,proto3" json:"seen,omitempty"` // version of the last reply; a later one is answered at once
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AwaitPartsRequest) Reset() {
+	*x = AwaitPartsRequest{}
+	mi := &file_wdpostv1_wdpost_proto_msgTypes[19]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AwaitPartsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AwaitPartsRequest) ProtoMessage() {}
+
+func (x *AwaitPartsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_wdpostv1_wdpost_proto_msgTypes[19]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AwaitPartsRequest.ProtoReflect.Descriptor instead.
+func (*AwaitPartsRequest) Descriptor() ([]byte, []int) {
+	return file_wdpostv1_wdpost_proto_rawDescGZIP(), []int{19}
+}
+
+func (x *AwaitPartsRequest) GetSlave() *Slave {
+	if x != nil {
+		return x.Slave
+	}
+	return nil
+}
+
+func (x *AwaitPartsRequest) GetLease() *Lease {
+	if x != nil {
+		return x.Lease
+	}
+	return nil
+}
+
+func (x *AwaitPartsRequest) GetTakeBack() []uint32 {
+	if x != nil {
+		return x.TakeBack
+	}
+	return nil
+}
+
+func (x *AwaitPartsRequest) GetOver() bool {
+	if x != nil {
+		return x.Over
+	}
+	return false
+}
+
+func (x *AwaitPartsRequest) GetWaitMs() uint64 {
+	if x != nil {
+		return x.WaitMs
+	}
+	return 0
+}
+
+func (x *AwaitPartsRequest) GetSeen() uint64 {
+	if x != nil {
+		return x.Seen
+	}
+	return 0
+}
+
+type AwaitPartsReply struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Parts         []*PartState           `protobuf:"bytes,1,rep,name=parts,proto3" json:"parts,omitempty"` // of the lease, by number; what is missing the master does not have
+	Idle          uint32                 `protobuf:"varint,2,opt,name=idle,proto3" json:"idle,omitempty"`  // provers that wait for work at this master
+	Version       uint64                 `protobuf:"varint,3,opt,name=version,proto3" json:"version,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AwaitPartsReply) Reset() {
+	*x = AwaitPartsReply{}
+	mi := &file_wdpostv1_wdpost_proto_msgTypes[20]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AwaitPartsReply) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AwaitPartsReply) ProtoMessage() {}
+
+func (x *AwaitPartsReply) ProtoReflect() protoreflect.Message {
+	mi := &file_wdpostv1_wdpost_proto_msgTypes[20]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AwaitPartsReply.ProtoReflect.Descriptor instead.
+func (*AwaitPartsReply) Descriptor() ([]byte, []int) {
+	return file_wdpostv1_wdpost_proto_rawDescGZIP(), []int{20}
+}
+
+func (x *AwaitPartsReply) GetParts() []*PartState {
+	if x != nil {
+		return x.Parts
+	}
+	return nil
+}
+
+func (x *AwaitPartsReply) GetIdle() uint32 {
+	if x != nil {
+		return x.Idle
+	}
+	return 0
+}
+
+func (x *AwaitPartsReply) GetVersion() uint64 {
+	if x != nil {
+		return x.Version
+	}
+	return 0
+}
+
+type PartState struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Number        uint32                 `protobuf:"varint,1,opt,name=number,proto3" json:"number,omitempty"`
+	State         PartState_State        `protobuf:"varint,2,opt,name=state,proto3,enum=wdpost.v1.PartState_State" json:"state,omitempty"`
+	Slave         string                 `protobuf:"bytes,3,opt,name=slave,proto3" json:"slave,omitempty"`   // who proves or proved it
+	Answer        []byte                 `protobuf:"bytes,4,opt,name=answer,proto3" json:"answer,omitempty"` // JSON, of a part that is done
+	Reason        string                 `protobuf:"bytes,5,opt,name=reason,proto3" json:"reason,omitempty"` // of the last failure
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PartState) Reset() {
+	*x = PartState{}
+	mi := &file_wdpostv1_wdpost_proto_msgTypes[21]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PartState) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PartState) ProtoMessage() {}
+
+func (x *PartState) ProtoReflect() protoreflect.Message {
+	mi := &file_wdpostv1_wdpost_proto_msgTypes[21]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PartState.ProtoReflect.Descriptor instead.
+func (*PartState) Descriptor() ([]byte, []int) {
+	return file_wdpostv1_wdpost_proto_rawDescGZIP(), []int{21}
+}
+
+func (x *PartState) GetNumber() uint32 {
+	if x != nil {
+		return x.Number
+	}
+	return 0
+}
+
+func (x *PartState) GetState() PartState_State {
+	if x != nil {
+		return x.State
+	}
+	return PartState_STATE_UNSPECIFIED
+}
+
+func (x *PartState) GetSlave() string {
+	if x != nil {
+		return x.Slave
+	}
+	return ""
+}
+
+func (x *PartState) GetAnswer() []byte {
+	if x != nil {
+		return x.Answer
+	}
+	return nil
+}
+
+func (x *PartState) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+type FetchPartRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Slave         *Slave                 `protobuf:"bytes,1,opt,name=slave,proto3" json:"slave,omitempty"`
+	PartId        string                 `protobuf:"bytes,2,opt,name=part_id,json=partId,proto3" json:"part_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *FetchPartRequest) Reset() {
+	*x = FetchPartRequest{}
+	mi := &file_wdpostv1_wdpost_proto_msgTypes[22]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *FetchPartRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*FetchPartRequest) ProtoMessage() {}
+
+func (x *FetchPartRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_wdpostv1_wdpost_proto_msgTypes[22]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use FetchPartRequest.ProtoReflect.Descriptor instead.
+func (*FetchPartRequest) Descriptor() ([]byte, []int) {
+	return file_wdpostv1_wdpost_proto_rawDescGZIP(), []int{22}
+}
+
+func (x *FetchPartRequest) GetSlave() *Slave {
+	if x != nil {
+		return x.Slave
+	}
+	return nil
+}
+
+func (x *FetchPartRequest) GetPartId() string {
+	if x != nil {
+		return x.PartId
+	}
+	return ""
+}
+
+type FetchPartReply struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Data          []byte                 `protobuf:"bytes,1,opt,name=data,proto3" json:"data,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *FetchPartReply) Reset() {
+	*x = FetchPartReply{}
+	mi := &file_wdpostv1_wdpost_proto_msgTypes[23]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *FetchPartReply) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*FetchPartReply) ProtoMessage() {}
+
+func (x *FetchPartReply) ProtoReflect() protoreflect.Message {
+	mi := &file_wdpostv1_wdpost_proto_msgTypes[23]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use FetchPartReply.ProtoReflect.Descriptor instead.
+func (*FetchPartReply) Descriptor() ([]byte, []int) {
+	return file_wdpostv1_wdpost_proto_rawDescGZIP(), []int{23}
+}
+
+func (x *FetchPartReply) GetData() []byte {
+	if x != nil {
+		return x.Data
+	}
+	return nil
+}
+
+type FinishPartRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Slave         *Slave                 `protobuf:"bytes,1,opt,name=slave,proto3" json:"slave,omitempty"`
+	PartId        string                 `protobuf:"bytes,2,opt,name=part_id,json=partId,proto3" json:"part_id,omitempty"`
+	Answer        []byte                 `protobuf:"bytes,3,opt,name=answer,proto3" json:"answer,omitempty"` // JSON; without it the reason says why there is none
+	Reason        string                 `protobuf:"bytes,4,opt,name=reason,proto3" json:"reason,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *FinishPartRequest) Reset() {
+	*x = FinishPartRequest{}
+	mi := &file_wdpostv1_wdpost_proto_msgTypes[24]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *FinishPartRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*FinishPartRequest) ProtoMessage() {}
+
+func (x *FinishPartRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_wdpostv1_wdpost_proto_msgTypes[24]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use FinishPartRequest.ProtoReflect.Descriptor instead.
+func (*FinishPartRequest) Descriptor() ([]byte, []int) {
+	return file_wdpostv1_wdpost_proto_rawDescGZIP(), []int{24}
+}
+
+func (x *FinishPartRequest) GetSlave() *Slave {
+	if x != nil {
+		return x.Slave
+	}
+	return nil
+}
+
+func (x *FinishPartRequest) GetPartId() string {
+	if x != nil {
+		return x.PartId
+	}
+	return ""
+}
+
+func (x *FinishPartRequest) GetAnswer() []byte {
+	if x != nil {
+		return x.Answer
+	}
+	return nil
+}
+
+func (x *FinishPartRequest) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+type FinishPartReply struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *FinishPartReply) Reset() {
+	*x = FinishPartReply{}
+	mi := &file_wdpostv1_wdpost_proto_msgTypes[25]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *FinishPartReply) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*FinishPartReply) ProtoMessage() {}
+
+func (x *FinishPartReply) ProtoReflect() protoreflect.Message {
+	mi := &file_wdpostv1_wdpost_proto_msgTypes[25]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use FinishPartReply.ProtoReflect.Descriptor instead.
+func (*FinishPartReply) Descriptor() ([]byte, []int) {
+	return file_wdpostv1_wdpost_proto_rawDescGZIP(), []int{25}
 }
 
 var File_wdpostv1_wdpost_proto protoreflect.FileDescriptor
@@ -1086,22 +1766,30 @@ const file_wdpostv1_wdpost_proto_rawDesc = "" +
 	"\x05roles\x18\x06 \x03(\tR\x05roles\"K\n" +
 	"\aHolding\x12(\n" +
 	"\x06leases\x18\x01 \x03(\v2\x10.wdpost.v1.LeaseR\x06leases\x12\x16\n" +
-	"\x06unsure\x18\x02 \x01(\bR\x06unsure\"\xa5\x01\n" +
+	"\x06unsure\x18\x02 \x01(\bR\x06unsure\"\xca\x01\n" +
 	"\n" +
 	"ClaimReply\x12&\n" +
 	"\x05lease\x18\x01 \x01(\v2\x10.wdpost.v1.LeaseR\x05lease\x12\x1a\n" +
 	"\bquestion\x18\x02 \x01(\fR\bquestion\x12!\n" +
 	"\fremaining_ms\x18\x03 \x01(\x04R\vremainingMs\x120\n" +
-	"\x14heartbeat_timeout_ms\x18\x04 \x01(\x04R\x12heartbeatTimeoutMs\"a\n" +
+	"\x14heartbeat_timeout_ms\x18\x04 \x01(\x04R\x12heartbeatTimeoutMs\x12#\n" +
+	"\x04part\x18\x05 \x01(\v2\x0f.wdpost.v1.PartR\x04part\"M\n" +
+	"\x04Part\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\x12\x1a\n" +
+	"\bquestion\x18\x02 \x01(\fR\bquestion\x12\x19\n" +
+	"\bdata_len\x18\x03 \x01(\x04R\adataLen\"w\n" +
 	"\x10HeartbeatRequest\x12&\n" +
 	"\x05slave\x18\x01 \x01(\v2\x10.wdpost.v1.SlaveR\x05slave\x12%\n" +
-	"\x05beats\x18\x02 \x03(\v2\x0f.wdpost.v1.BeatR\x05beats\"J\n" +
+	"\x05beats\x18\x02 \x03(\v2\x0f.wdpost.v1.BeatR\x05beats\x12\x14\n" +
+	"\x05parts\x18\x03 \x03(\tR\x05parts\"J\n" +
 	"\x04Beat\x12&\n" +
 	"\x05lease\x18\x01 \x01(\v2\x10.wdpost.v1.LeaseR\x05lease\x12\x1a\n" +
-	"\bprogress\x18\x02 \x01(\tR\bprogress\"c\n" +
+	"\bprogress\x18\x02 \x01(\tR\bprogress\"\x82\x01\n" +
 	"\x0eHeartbeatReply\x12$\n" +
 	"\x04lost\x18\x01 \x03(\v2\x10.wdpost.v1.LeaseR\x04lost\x12+\n" +
-	"\awindows\x18\x02 \x03(\v2\x11.wdpost.v1.WindowR\awindows\"S\n" +
+	"\awindows\x18\x02 \x03(\v2\x11.wdpost.v1.WindowR\awindows\x12\x1d\n" +
+	"\n" +
+	"lost_parts\x18\x03 \x03(\tR\tlostParts\"S\n" +
 	"\x06Window\x12&\n" +
 	"\x05lease\x18\x01 \x01(\v2\x10.wdpost.v1.LeaseR\x05lease\x12!\n" +
 	"\fremaining_ms\x18\x02 \x01(\x04R\vremainingMs\"s\n" +
@@ -1116,7 +1804,51 @@ const file_wdpostv1_wdpost_proto_rawDesc = "" +
 	"\averdict\x18\x03 \x01(\x0e2\x12.wdpost.v1.VerdictR\averdict\x12\x16\n" +
 	"\x06reason\x18\x04 \x01(\tR\x06reason\x12$\n" +
 	"\x0eretry_after_ms\x18\x05 \x01(\x04R\fretryAfterMs\"\v\n" +
-	"\tFailReply*a\n" +
+	"\tFailReply\"\xc5\x01\n" +
+	"\x10OfferPartRequest\x12&\n" +
+	"\x05slave\x18\x01 \x01(\v2\x10.wdpost.v1.SlaveR\x05slave\x12&\n" +
+	"\x05lease\x18\x02 \x01(\v2\x10.wdpost.v1.LeaseR\x05lease\x12\x16\n" +
+	"\x06number\x18\x03 \x01(\rR\x06number\x12\x1a\n" +
+	"\bquestion\x18\x04 \x01(\fR\bquestion\x12\x19\n" +
+	"\bdata_len\x18\x05 \x01(\x04R\adataLen\x12\x12\n" +
+	"\x04data\x18\x06 \x01(\fR\x04data\"\x10\n" +
+	"\x0eOfferPartReply\"\xc1\x01\n" +
+	"\x11AwaitPartsRequest\x12&\n" +
+	"\x05slave\x18\x01 \x01(\v2\x10.wdpost.v1.SlaveR\x05slave\x12&\n" +
+	"\x05lease\x18\x02 \x01(\v2\x10.wdpost.v1.LeaseR\x05lease\x12\x1b\n" +
+	"\ttake_back\x18\x03 \x03(\rR\btakeBack\x12\x12\n" +
+	"\x04over\x18\x04 \x01(\bR\x04over\x12\x17\n" +
+	"\await_ms\x18\x05 \x01(\x04R\x06waitMs\x12\x12\n" +
+	"\x04seen\x18\x06 \x01(\x04R\x04seen\"k\n" +
+	"\x0fAwaitPartsReply\x12*\n" +
+	"\x05parts\x18\x01 \x03(\v2\x14.wdpost.v1.PartStateR\x05parts\x12\x12\n" +
+	"\x04idle\x18\x02 \x01(\rR\x04idle\x12\x18\n" +
+	"\aversion\x18\x03 \x01(\x04R\aversion\"\xff\x01\n" +
+	"\tPartState\x12\x16\n" +
+	"\x06number\x18\x01 \x01(\rR\x06number\x120\n" +
+	"\x05state\x18\x02 \x01(\x0e2\x1a.wdpost.v1.PartState.StateR\x05state\x12\x14\n" +
+	"\x05slave\x18\x03 \x01(\tR\x05slave\x12\x16\n" +
+	"\x06answer\x18\x04 \x01(\fR\x06answer\x12\x16\n" +
+	"\x06reason\x18\x05 \x01(\tR\x06reason\"b\n" +
+	"\x05State\x12\x15\n" +
+	"\x11STATE_UNSPECIFIED\x10\x00\x12\x11\n" +
+	"\rSTATE_WAITING\x10\x01\x12\x0f\n" +
+	"\vSTATE_TAKEN\x10\x02\x12\x0e\n" +
+	"\n" +
+	"STATE_DONE\x10\x03\x12\x0e\n" +
+	"\n" +
+	"STATE_BACK\x10\x04\"S\n" +
+	"\x10FetchPartRequest\x12&\n" +
+	"\x05slave\x18\x01 \x01(\v2\x10.wdpost.v1.SlaveR\x05slave\x12\x17\n" +
+	"\apart_id\x18\x02 \x01(\tR\x06partId\"$\n" +
+	"\x0eFetchPartReply\x12\x12\n" +
+	"\x04data\x18\x01 \x01(\fR\x04data\"\x84\x01\n" +
+	"\x11FinishPartRequest\x12&\n" +
+	"\x05slave\x18\x01 \x01(\v2\x10.wdpost.v1.SlaveR\x05slave\x12\x17\n" +
+	"\apart_id\x18\x02 \x01(\tR\x06partId\x12\x16\n" +
+	"\x06answer\x18\x03 \x01(\fR\x06answer\x12\x16\n" +
+	"\x06reason\x18\x04 \x01(\tR\x06reason\"\x11\n" +
+	"\x0fFinishPartReply*a\n" +
 	"\aVerdict\x12\x17\n" +
 	"\x13VERDICT_UNSPECIFIED\x10\x00\x12\x15\n" +
 	"\x11VERDICT_PERMANENT\x10\x01\x12\x11\n" +
@@ -1127,7 +1859,14 @@ const file_wdpostv1_wdpost_proto_rawDesc = "" +
 	"\x05Claim\x12\x17.wdpost.v1.ClaimRequest\x1a\x15.wdpost.v1.ClaimReply\x12C\n" +
 	"\tHeartbeat\x12\x1b.wdpost.v1.HeartbeatRequest\x1a\x19.wdpost.v1.HeartbeatReply\x12<\n" +
 	"\x06Finish\x12\x18.wdpost.v1.FinishRequest\x1a\x16.wdpost.v1.FinishReply(\x01\x124\n" +
-	"\x04Fail\x12\x16.wdpost.v1.FailRequest\x1a\x14.wdpost.v1.FailReplyB\x1eZ\x1cwdpost/internal/rpc/wdpostv1b\x06proto3"
+	"\x04Fail\x12\x16.wdpost.v1.FailRequest\x1a\x14.wdpost.v1.FailReply2\xa5\x02\n" +
+	"\x05Parts\x12E\n" +
+	"\tOfferPart\x12\x1b.wdpost.v1.OfferPartRequest\x1a\x19.wdpost.v1.OfferPartReply(\x01\x12F\n" +
+	"\n" +
+	"AwaitParts\x12\x1c.wdpost.v1.AwaitPartsRequest\x1a\x1a.wdpost.v1.AwaitPartsReply\x12E\n" +
+	"\tFetchPart\x12\x1b.wdpost.v1.FetchPartRequest\x1a\x19.wdpost.v1.FetchPartReply0\x01\x12F\n" +
+	"\n" +
+	"FinishPart\x12\x1c.wdpost.v1.FinishPartRequest\x1a\x1a.wdpost.v1.FinishPartReplyB\x1eZ\x1cwdpost/internal/rpc/wdpostv1b\x06proto3"
 
 var (
 	file_wdpostv1_wdpost_proto_rawDescOnce sync.Once
@@ -1141,60 +1880,88 @@ func file_wdpostv1_wdpost_proto_rawDescGZIP() []byte {
 	return file_wdpostv1_wdpost_proto_rawDescData
 }
 
-var file_wdpostv1_wdpost_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_wdpostv1_wdpost_proto_msgTypes = make([]protoimpl.MessageInfo, 16)
+var file_wdpostv1_wdpost_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
+var file_wdpostv1_wdpost_proto_msgTypes = make([]protoimpl.MessageInfo, 26)
 var file_wdpostv1_wdpost_proto_goTypes = []any{
-	(Verdict)(0),             // 0: wdpost.v1.Verdict
-	(*Slave)(nil),            // 1: wdpost.v1.Slave
-	(*Report)(nil),           // 2: wdpost.v1.Report
-	(*Lease)(nil),            // 3: wdpost.v1.Lease
-	(*HelloRequest)(nil),     // 4: wdpost.v1.HelloRequest
-	(*HelloReply)(nil),       // 5: wdpost.v1.HelloReply
-	(*ClaimRequest)(nil),     // 6: wdpost.v1.ClaimRequest
-	(*Holding)(nil),          // 7: wdpost.v1.Holding
-	(*ClaimReply)(nil),       // 8: wdpost.v1.ClaimReply
-	(*HeartbeatRequest)(nil), // 9: wdpost.v1.HeartbeatRequest
-	(*Beat)(nil),             // 10: wdpost.v1.Beat
-	(*HeartbeatReply)(nil),   // 11: wdpost.v1.HeartbeatReply
-	(*Window)(nil),           // 12: wdpost.v1.Window
-	(*FinishRequest)(nil),    // 13: wdpost.v1.FinishRequest
-	(*FinishReply)(nil),      // 14: wdpost.v1.FinishReply
-	(*FailRequest)(nil),      // 15: wdpost.v1.FailRequest
-	(*FailReply)(nil),        // 16: wdpost.v1.FailReply
+	(Verdict)(0),              // 0: wdpost.v1.Verdict
+	(PartState_State)(0),      // 1: wdpost.v1.PartState.State
+	(*Slave)(nil),             // 2: wdpost.v1.Slave
+	(*Report)(nil),            // 3: wdpost.v1.Report
+	(*Lease)(nil),             // 4: wdpost.v1.Lease
+	(*HelloRequest)(nil),      // 5: wdpost.v1.HelloRequest
+	(*HelloReply)(nil),        // 6: wdpost.v1.HelloReply
+	(*ClaimRequest)(nil),      // 7: wdpost.v1.ClaimRequest
+	(*Holding)(nil),           // 8: wdpost.v1.Holding
+	(*ClaimReply)(nil),        // 9: wdpost.v1.ClaimReply
+	(*Part)(nil),              // 10: wdpost.v1.Part
+	(*HeartbeatRequest)(nil),  // 11: wdpost.v1.HeartbeatRequest
+	(*Beat)(nil),              // 12: wdpost.v1.Beat
+	(*HeartbeatReply)(nil),    // 13: wdpost.v1.HeartbeatReply
+	(*Window)(nil),            // 14: wdpost.v1.Window
+	(*FinishRequest)(nil),     // 15: wdpost.v1.FinishRequest
+	(*FinishReply)(nil),       // 16: wdpost.v1.FinishReply
+	(*FailRequest)(nil),       // 17: wdpost.v1.FailRequest
+	(*FailReply)(nil),         // 18: wdpost.v1.FailReply
+	(*OfferPartRequest)(nil),  // 19: wdpost.v1.OfferPartRequest
+	(*OfferPartReply)(nil),    // 20: wdpost.v1.OfferPartReply
+	(*AwaitPartsRequest)(nil), // 21: wdpost.v1.AwaitPartsRequest
+	(*AwaitPartsReply)(nil),   // 22: wdpost.v1.AwaitPartsReply
+	(*PartState)(nil),         // 23: wdpost.v1.PartState
+	(*FetchPartRequest)(nil),  // 24: wdpost.v1.FetchPartRequest
+	(*FetchPartReply)(nil),    // 25: wdpost.v1.FetchPartReply
+	(*FinishPartRequest)(nil), // 26: wdpost.v1.FinishPartRequest
+	(*FinishPartReply)(nil),   // 27: wdpost.v1.FinishPartReply
 }
 var file_wdpostv1_wdpost_proto_depIdxs = []int32{
-	2,  // 0: wdpost.v1.Slave.report:type_name -> wdpost.v1.Report
-	1,  // 1: wdpost.v1.HelloRequest.slave:type_name -> wdpost.v1.Slave
-	1,  // 2: wdpost.v1.ClaimRequest.slave:type_name -> wdpost.v1.Slave
-	7,  // 3: wdpost.v1.ClaimRequest.holding:type_name -> wdpost.v1.Holding
-	3,  // 4: wdpost.v1.Holding.leases:type_name -> wdpost.v1.Lease
-	3,  // 5: wdpost.v1.ClaimReply.lease:type_name -> wdpost.v1.Lease
-	1,  // 6: wdpost.v1.HeartbeatRequest.slave:type_name -> wdpost.v1.Slave
-	10, // 7: wdpost.v1.HeartbeatRequest.beats:type_name -> wdpost.v1.Beat
-	3,  // 8: wdpost.v1.Beat.lease:type_name -> wdpost.v1.Lease
-	3,  // 9: wdpost.v1.HeartbeatReply.lost:type_name -> wdpost.v1.Lease
-	12, // 10: wdpost.v1.HeartbeatReply.windows:type_name -> wdpost.v1.Window
-	3,  // 11: wdpost.v1.Window.lease:type_name -> wdpost.v1.Lease
-	1,  // 12: wdpost.v1.FinishRequest.slave:type_name -> wdpost.v1.Slave
-	3,  // 13: wdpost.v1.FinishRequest.lease:type_name -> wdpost.v1.Lease
-	1,  // 14: wdpost.v1.FailRequest.slave:type_name -> wdpost.v1.Slave
-	3,  // 15: wdpost.v1.FailRequest.lease:type_name -> wdpost.v1.Lease
-	0,  // 16: wdpost.v1.FailRequest.verdict:type_name -> wdpost.v1.Verdict
-	4,  // 17: wdpost.v1.Master.Hello:input_type -> wdpost.v1.HelloRequest
-	6,  // 18: wdpost.v1.Master.Claim:input_type -> wdpost.v1.ClaimRequest
-	9,  // 19: wdpost.v1.Master.Heartbeat:input_type -> wdpost.v1.HeartbeatRequest
-	13, // 20: wdpost.v1.Master.Finish:input_type -> wdpost.v1.FinishRequest
-	15, // 21: wdpost.v1.Master.Fail:input_type -> wdpost.v1.FailRequest
-	5,  // 22: wdpost.v1.Master.Hello:output_type -> wdpost.v1.HelloReply
-	8,  // 23: wdpost.v1.Master.Claim:output_type -> wdpost.v1.ClaimReply
-	11, // 24: wdpost.v1.Master.Heartbeat:output_type -> wdpost.v1.HeartbeatReply
-	14, // 25: wdpost.v1.Master.Finish:output_type -> wdpost.v1.FinishReply
-	16, // 26: wdpost.v1.Master.Fail:output_type -> wdpost.v1.FailReply
-	22, // [22:27] is the sub-list for method output_type
-	17, // [17:22] is the sub-list for method input_type
-	17, // [17:17] is the sub-list for extension type_name
-	17, // [17:17] is the sub-list for extension extendee
-	0,  // [0:17] is the sub-list for field type_name
+	3,  // 0: wdpost.v1.Slave.report:type_name -> wdpost.v1.Report
+	2,  // 1: wdpost.v1.HelloRequest.slave:type_name -> wdpost.v1.Slave
+	2,  // 2: wdpost.v1.ClaimRequest.slave:type_name -> wdpost.v1.Slave
+	8,  // 3: wdpost.v1.ClaimRequest.holding:type_name -> wdpost.v1.Holding
+	4,  // 4: wdpost.v1.Holding.leases:type_name -> wdpost.v1.Lease
+	4,  // 5: wdpost.v1.ClaimReply.lease:type_name -> wdpost.v1.Lease
+	10, // 6: wdpost.v1.ClaimReply.part:type_name -> wdpost.v1.Part
+	2,  // 7: wdpost.v1.HeartbeatRequest.slave:type_name -> wdpost.v1.Slave
+	12, // 8: wdpost.v1.HeartbeatRequest.beats:type_name -> wdpost.v1.Beat
+	4,  // 9: wdpost.v1.Beat.lease:type_name -> wdpost.v1.Lease
+	4,  // 10: wdpost.v1.HeartbeatReply.lost:type_name -> wdpost.v1.Lease
+	14, // 11: wdpost.v1.HeartbeatReply.windows:type_name -> wdpost.v1.Window
+	4,  // 12: wdpost.v1.Window.lease:type_name -> wdpost.v1.Lease
+	2,  // 13: wdpost.v1.FinishRequest.slave:type_name -> wdpost.v1.Slave
+	4,  // 14: wdpost.v1.FinishRequest.lease:type_name -> wdpost.v1.Lease
+	2,  // 15: wdpost.v1.FailRequest.slave:type_name -> wdpost.v1.Slave
+	4,  // 16: wdpost.v1.FailRequest.lease:type_name -> wdpost.v1.Lease
+	0,  // 17: wdpost.v1.FailRequest.verdict:type_name -> wdpost.v1.Verdict
+	2,  // 18: wdpost.v1.OfferPartRequest.slave:type_name -> wdpost.v1.Slave
+	4,  // 19: wdpost.v1.OfferPartRequest.lease:type_name -> wdpost.v1.Lease
+	2,  // 20: wdpost.v1.AwaitPartsRequest.slave:type_name -> wdpost.v1.Slave
+	4,  // 21: wdpost.v1.AwaitPartsRequest.lease:type_name -> wdpost.v1.Lease
+	23, // 22: wdpost.v1.AwaitPartsReply.parts:type_name -> wdpost.v1.PartState
+	1,  // 23: wdpost.v1.PartState.state:type_name -> wdpost.v1.PartState.State
+	2,  // 24: wdpost.v1.FetchPartRequest.slave:type_name -> wdpost.v1.Slave
+	2,  // 25: wdpost.v1.FinishPartRequest.slave:type_name -> wdpost.v1.Slave
+	5,  // 26: wdpost.v1.Master.Hello:input_type -> wdpost.v1.HelloRequest
+	7,  // 27: wdpost.v1.Master.Claim:input_type -> wdpost.v1.ClaimRequest
+	11, // 28: wdpost.v1.Master.Heartbeat:input_type -> wdpost.v1.HeartbeatRequest
+	15, // 29: wdpost.v1.Master.Finish:input_type -> wdpost.v1.FinishRequest
+	17, // 30: wdpost.v1.Master.Fail:input_type -> wdpost.v1.FailRequest
+	19, // 31: wdpost.v1.Parts.OfferPart:input_type -> wdpost.v1.OfferPartRequest
+	21, // 32: wdpost.v1.Parts.AwaitParts:input_type -> wdpost.v1.AwaitPartsRequest
+	24, // 33: wdpost.v1.Parts.FetchPart:input_type -> wdpost.v1.FetchPartRequest
+	26, // 34: wdpost.v1.Parts.FinishPart:input_type -> wdpost.v1.FinishPartRequest
+	6,  // 35: wdpost.v1.Master.Hello:output_type -> wdpost.v1.HelloReply
+	9,  // 36: wdpost.v1.Master.Claim:output_type -> wdpost.v1.ClaimReply
+	13, // 37: wdpost.v1.Master.Heartbeat:output_type -> wdpost.v1.HeartbeatReply
+	16, // 38: wdpost.v1.Master.Finish:output_type -> wdpost.v1.FinishReply
+	18, // 39: wdpost.v1.Master.Fail:output_type -> wdpost.v1.FailReply
+	20, // 40: wdpost.v1.Parts.OfferPart:output_type -> wdpost.v1.OfferPartReply
+	22, // 41: wdpost.v1.Parts.AwaitParts:output_type -> wdpost.v1.AwaitPartsReply
+	25, // 42: wdpost.v1.Parts.FetchPart:output_type -> wdpost.v1.FetchPartReply
+	27, // 43: wdpost.v1.Parts.FinishPart:output_type -> wdpost.v1.FinishPartReply
+	35, // [35:44] is the sub-list for method output_type
+	26, // [26:35] is the sub-list for method input_type
+	26, // [26:26] is the sub-list for extension type_name
+	26, // [26:26] is the sub-list for extension extendee
+	0,  // [0:26] is the sub-list for field type_name
 }
 
 func init() { file_wdpostv1_wdpost_proto_init() }
@@ -1207,10 +1974,10 @@ func file_wdpostv1_wdpost_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_wdpostv1_wdpost_proto_rawDesc), len(file_wdpostv1_wdpost_proto_rawDesc)),
-			NumEnums:      1,
-			NumMessages:   16,
+			NumEnums:      2,
+			NumMessages:   26,
 			NumExtensions: 0,
-			NumServices:   1,
+			NumServices:   2,
 		},
 		GoTypes:           file_wdpostv1_wdpost_proto_goTypes,
 		DependencyIndexes: file_wdpostv1_wdpost_proto_depIdxs,

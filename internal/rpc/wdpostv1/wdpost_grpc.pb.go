@@ -295,3 +295,240 @@ var Master_ServiceDesc = grpc.ServiceDesc{
 	},
 	Metadata: "wdpostv1/wdpost.proto",
 }
+
+const (
+	Parts_OfferPart_FullMethodName  = "/wdpost.v1.Parts/OfferPart"
+	Parts_AwaitParts_FullMethodName = "/wdpost.v1.Parts/AwaitParts"
+	Parts_FetchPart_FullMethodName  = "/wdpost.v1.Parts/FetchPart"
+	Parts_FinishPart_FullMethodName = "/wdpost.v1.Parts/FinishPart"
+)
+
+// PartsClient is the client API for Parts service.
+//
+// For semantics around ctx use and closing/ending streaming RPCs, please refer to https://pkg.go.dev/google.golang.org/grpc/?tab=doc#ClientConn.NewStream.
+//
+// Parts is how several slaves prove the partitions of one task: the slave that
+// has the task reads its sectors and offers partitions, with their vanilla
+// proofs, to provers that are idle. A part is itself a question: that of its
+// partition's sectors.
+type PartsClient interface {
+	// OfferPart hands over a part in pieces: the first carries all but data, all
+	// carry data in order. A reply means that provers may be given it.
+	// RESOURCE_EXHAUSTED: the master has no room for it.
+	OfferPart(ctx context.Context, opts ...grpc.CallOption) (grpc.ClientStreamingClient[OfferPartRequest, OfferPartReply], error)
+	// AwaitParts waits until something changed in the parts of a lease, up to the
+	// time given. It is also the sign that their reader lives.
+	AwaitParts(ctx context.Context, in *AwaitPartsRequest, opts ...grpc.CallOption) (*AwaitPartsReply, error)
+	// FetchPart brings the vanilla proofs of a part that was claimed.
+	FetchPart(ctx context.Context, in *FetchPartRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[FetchPartReply], error)
+	// FinishPart ends the work on a part: with its answer, or with a reason.
+	FinishPart(ctx context.Context, in *FinishPartRequest, opts ...grpc.CallOption) (*FinishPartReply, error)
+}
+
+type partsClient struct {
+	cc grpc.ClientConnInterface
+}
+
+func NewPartsClient(cc grpc.ClientConnInterface) PartsClient {
+	return &partsClient{cc}
+}
+
+func (c *partsClient) OfferPart(ctx context.Context, opts ...grpc.CallOption) (grpc.ClientStreamingClient[OfferPartRequest, OfferPartReply], error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	stream, err := c.cc.NewStream(ctx, &Parts_ServiceDesc.Streams[0], Parts_OfferPart_FullMethodName, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	x := &grpc.GenericClientStream[OfferPartRequest, OfferPartReply]{ClientStream: stream}
+	return x, nil
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type Parts_OfferPartClient = grpc.ClientStreamingClient[OfferPartRequest, OfferPartReply]
+
+func (c *partsClient) AwaitParts(ctx context.Context, in *AwaitPartsRequest, opts ...grpc.CallOption) (*AwaitPartsReply, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(AwaitPartsReply)
+	err := c.cc.Invoke(ctx, Parts_AwaitParts_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *partsClient) FetchPart(ctx context.Context, in *FetchPartRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[FetchPartReply], error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	stream, err := c.cc.NewStream(ctx, &Parts_ServiceDesc.Streams[1], Parts_FetchPart_FullMethodName, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	x := &grpc.GenericClientStream[FetchPartRequest, FetchPartReply]{ClientStream: stream}
+	if err := x.ClientStream.SendMsg(in); err != nil {
+		return nil, err
+	}
+	if err := x.ClientStream.CloseSend(); err != nil {
+		return nil, err
+	}
+	return x, nil
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type Parts_FetchPartClient = grpc.ServerStreamingClient[FetchPartReply]
+
+func (c *partsClient) FinishPart(ctx context.Context, in *FinishPartRequest, opts ...grpc.CallOption) (*FinishPartReply, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(FinishPartReply)
+	err := c.cc.Invoke(ctx, Parts_FinishPart_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+// PartsServer is the server API for Parts service.
+// All implementations must embed UnimplementedPartsServer
+// for forward compatibility.
+//
+// Parts is how several slaves prove the partitions of one task: the slave that
+// has the task reads its sectors and offers partitions, with their vanilla
+// proofs, to provers that are idle. A part is itself a question: that of its
+// partition's sectors.
+type PartsServer interface {
+	// OfferPart hands over a part in pieces: the first carries all but data, all
+	// carry data in order. A reply means that provers may be given it.
+	// RESOURCE_EXHAUSTED: the master has no room for it.
+	OfferPart(grpc.ClientStreamingServer[OfferPartRequest, OfferPartReply]) error
+	// AwaitParts waits until something changed in the parts of a lease, up to the
+	// time given. It is also the sign that their reader lives.
+	AwaitParts(context.Context, *AwaitPartsRequest) (*AwaitPartsReply, error)
+	// FetchPart brings the vanilla proofs of a part that was claimed.
+	FetchPart(*FetchPartRequest, grpc.ServerStreamingServer[FetchPartReply]) error
+	// FinishPart ends the work on a part: with its answer, or with a reason.
+	FinishPart(context.Context, *FinishPartRequest) (*FinishPartReply, error)
+	mustEmbedUnimplementedPartsServer()
+}
+
+// UnimplementedPartsServer must be embedded to have
+// forward compatible implementations.
+//
+// NOTE: this should be embedded by value instead of pointer to avoid a nil
+// pointer dereference when methods are called.
+type UnimplementedPartsServer struct{}
+
+func (UnimplementedPartsServer) OfferPart(grpc.ClientStreamingServer[OfferPartRequest, OfferPartReply]) error {
+	return status.Error(codes.Unimplemented, "method OfferPart not implemented")
+}
+func (UnimplementedPartsServer) AwaitParts(context.Context, *AwaitPartsRequest) (*AwaitPartsReply, error) {
+	return nil, status.Error(codes.Unimplemented, "method AwaitParts not implemented")
+}
+func (UnimplementedPartsServer) FetchPart(*FetchPartRequest, grpc.ServerStreamingServer[FetchPartReply]) error {
+	return status.Error(codes.Unimplemented, "method FetchPart not implemented")
+}
+func (UnimplementedPartsServer) FinishPart(context.Context, *FinishPartRequest) (*FinishPartReply, error) {
+	return nil, status.Error(codes.Unimplemented, "method FinishPart not implemented")
+}
+func (UnimplementedPartsServer) mustEmbedUnimplementedPartsServer() {}
+func (UnimplementedPartsServer) testEmbeddedByValue()               {}
+
+// UnsafePartsServer may be embedded to opt out of forward compatibility for this service.
+// Use of this interface is not recommended, as added methods to PartsServer will
+// result in compilation errors.
+type UnsafePartsServer interface {
+	mustEmbedUnimplementedPartsServer()
+}
+
+func RegisterPartsServer(s grpc.ServiceRegistrar, srv PartsServer) {
+	// If the following call panics, it indicates UnimplementedPartsServer was
+	// embedded by pointer and is nil.  This will cause panics if an
+	// unimplemented method is ever invoked, so we test this at initialization
+	// time to prevent it from happening at runtime later due to I/O.
+	if t, ok := srv.(interface{ testEmbeddedByValue() }); ok {
+		t.testEmbeddedByValue()
+	}
+	s.RegisterService(&Parts_ServiceDesc, srv)
+}
+
+func _Parts_OfferPart_Handler(srv interface{}, stream grpc.ServerStream) error {
+	return srv.(PartsServer).OfferPart(&grpc.GenericServerStream[OfferPartRequest, OfferPartReply]{ServerStream: stream})
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type Parts_OfferPartServer = grpc.ClientStreamingServer[OfferPartRequest, OfferPartReply]
+
+func _Parts_AwaitParts_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(AwaitPartsRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(PartsServer).AwaitParts(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Parts_AwaitParts_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(PartsServer).AwaitParts(ctx, req.(*AwaitPartsRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _Parts_FetchPart_Handler(srv interface{}, stream grpc.ServerStream) error {
+	m := new(FetchPartRequest)
+	if err := stream.RecvMsg(m); err != nil {
+		return err
+	}
+	return srv.(PartsServer).FetchPart(m, &grpc.GenericServerStream[FetchPartRequest, FetchPartReply]{ServerStream: stream})
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type Parts_FetchPartServer = grpc.ServerStreamingServer[FetchPartReply]
+
+func _Parts_FinishPart_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(FinishPartRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(PartsServer).FinishPart(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Parts_FinishPart_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(PartsServer).FinishPart(ctx, req.(*FinishPartRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+// Parts_ServiceDesc is the grpc.ServiceDesc for Parts service.
+// It's only intended for direct use with grpc.RegisterService,
+// and not to be introspected or modified (even as a copy)
+var Parts_ServiceDesc = grpc.ServiceDesc{
+	ServiceName: "wdpost.v1.Parts",
+	HandlerType: (*PartsServer)(nil),
+	Methods: []grpc.MethodDesc{
+		{
+			MethodName: "AwaitParts",
+			Handler:    _Parts_AwaitParts_Handler,
+		},
+		{
+			MethodName: "FinishPart",
+			Handler:    _Parts_FinishPart_Handler,
+		},
+	},
+	Streams: []grpc.StreamDesc{
+		{
+			StreamName:    "OfferPart",
+			Handler:       _Parts_OfferPart_Handler,
+			ClientStreams: true,
+		},
+		{
+			StreamName:    "FetchPart",
+			Handler:       _Parts_FetchPart_Handler,
+			ServerStreams: true,
+		},
+	},
+	Metadata: "wdpostv1/wdpost.proto",
+}
