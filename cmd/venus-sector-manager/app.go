@@ -2,18 +2,14 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
 
 	"github.com/urfave/cli/v3"
-
-	"wdpost/internal/config"
 )
 
 // app is what the subcommands share.
@@ -21,7 +17,9 @@ type app struct {
 	log    *slog.Logger
 	stdout io.Writer // results; everything else goes to the log on stderr
 	getenv func(string) string
-	hard   context.Context // ends at the second stop signal
+	level  *slog.LevelVar
+	hup    <-chan os.Signal // SIGHUP: read the configuration again
+	hard   context.Context  // ends at the second stop signal
 }
 
 // Names of the environment variables for home and config folder; the latter two
@@ -58,6 +56,8 @@ func (a *app) command() *cli.Command {
 						Commands: []*cli.Command{a.storageAttach(), a.storageList(), a.storageFind()},
 						Action:   a.needSubcommand,
 					},
+					a.utilConfig(),
+					a.utilLog(),
 					{
 						Name: "post", Usage: "prove and verify by hand, without daemon or chain",
 						Commands: []*cli.Command{a.postProve(), a.postVerify()},
@@ -104,17 +104,4 @@ func expand(path string) (string, error) {
 		return filepath.Join(user, rest), nil
 	}
 	return filepath.Abs(path)
-}
-
-// managerConfig reads sector-manager.cfg and logs its warnings.
-func (a *app) managerConfig(dir string) (config.Manager, error) {
-	path := filepath.Join(dir, config.ManagerFile)
-	cfg, warnings, err := config.LoadManager(path)
-	if errors.Is(err, fs.ErrNotExist) {
-		return config.Manager{}, fmt.Errorf("%s does not exist: run `venus-sector-manager daemon init` and edit it, or give the folder with --home", path)
-	}
-	for _, w := range warnings {
-		a.log.Warn(w)
-	}
-	return cfg, err
 }

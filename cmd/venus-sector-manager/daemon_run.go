@@ -5,20 +5,16 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"os"
+	"path/filepath"
 
 	"github.com/urfave/cli/v3"
 
+	"wdpost/internal/attr"
+	"wdpost/internal/manager"
+	"wdpost/internal/prover"
 	"wdpost/internal/run"
 )
-
-// daemonOptions are the flags of `daemon run`.
-type daemonOptions struct {
-	home, confDir string
-	listen        string
-	poster, miner bool
-	extProver     bool
-	warmup        bool
-}
 
 func (a *app) daemonRun() *cli.Command {
 	return &cli.Command{
@@ -37,49 +33,70 @@ func (a *app) daemonRun() *cli.Command {
 			if err != nil {
 				return err
 			}
-			opts := daemonOptions{
-				home: home, confDir: home, listen: cmd.String("listen"),
-				poster: cmd.Bool("poster"), miner: cmd.Bool("miner"),
-				extProver: cmd.Bool("ext-prover"), warmup: cmd.Bool("warmup"),
+			cfg := manager.Config{
+				Home: home, ConfDir: home, ProgramDir: programDir(), Build: build(),
+				Poster: cmd.Bool("poster"), Winning: cmd.Bool("miner"),
+				ExtProver: cmd.Bool("ext-prover"), WarmUp: cmd.Bool("warmup"),
+				Log: a.log, Level: a.level, Parts: manager.Rooms(),
 			}
 			if dir := cmd.String("conf-dir"); dir != "" {
-				if opts.confDir, err = expand(dir); err != nil {
+				if cfg.ConfDir, err = expand(dir); err != nil {
 					return fmt.Errorf("config folder: %w", err)
 				}
 			}
-			return a.runDaemon(ctx, opts)
+			if cfg.Keys, err = prover.KeyConfigFromEnv(a.getenv); err != nil {
+				return err
+			}
+			return a.runDaemon(ctx, cfg, cmd.String("listen"))
 		},
 	}
 }
 
 // runDaemon runs until ctx ends (the first stop signal) and everything has
 // stopped in order, or until the second signal.
-func (a *app) runDaemon(ctx context.Context, opts daemonOptions) error {
-	d, err := a.newDaemon(ctx, opts)
+func (a *app) runDaemon(ctx context.Context, cfg manager.Config, listen string) error {
+	m, err := manager.New(ctx, cfg)
 	if err != nil {
 		return err
 	}
-	unlock, err := lockHome(opts.home)
+	unlock, err := lockHome(cfg.Home)
 	if err != nil {
 		return err
 	}
 	defer unlock()
-	lis, err := net.Listen("tcp", opts.listen)
+	lis, err := net.Listen("tcp", listen)
 	if err != nil {
 		return fmt.Errorf("%w: choose another address with --listen, or free the port", err)
 	}
-	a.log.Info("manager started", "home", opts.home, "listen", lis.Addr().String(),
-		"poster", opts.poster, "miner", opts.miner, "extProver", opts.extProver)
+	a.log.Info("manager started", attr.Version(cfg.Build), attr.Home(cfg.Home), attr.Address(lis.Addr().String()),
+		attr.Switch("poster", cfg.Poster), attr.Switch("miner", cfg.Winning), attr.Switch("extProver", cfg.ExtProver))
 	ended := make(chan error, 1)
-	go func() { ended <- d.run(ctx, lis) }()
-	select {
-	case err = <-ended:
-	case <-a.hard.Done():
-		return run.ErrStopNow
+	go func() { ended <- m.Run(ctx, lis) }()
+	for {
+		select {
+		case err = <-ended:
+		case <-a.hup:
+			if _, err := m.Reload(ctx); err != nil {
+				a.log.Warn("not reloaded", attr.Err(err))
+			}
+			continue
+		case <-a.hard.Done():
+			return run.ErrStopNow
+		}
+		break
 	}
 	if ctx.Err() != nil && (err == nil || errors.Is(err, run.ErrStopping) || errors.Is(err, context.Canceled)) {
 		a.log.Info("manager stopped")
 		return nil
 	}
 	return err
+}
+
+// programDir is the folder of this program.
+func programDir() string {
+	exe, err := os.Executable()
+	if err != nil {
+		exe = os.Args[0]
+	}
+	return filepath.Dir(exe)
 }

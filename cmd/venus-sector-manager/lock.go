@@ -7,7 +7,8 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
-	"syscall"
+
+	"wdpost/internal/durable"
 )
 
 // lockFile lies in the home and holds the process id of the daemon that runs
@@ -21,17 +22,13 @@ func lockHome(home string) (unlock func(), err error) {
 	if err := os.MkdirAll(home, 0o755); err != nil { // the config files may lie elsewhere
 		return nil, fmt.Errorf("create the home folder: %w", err)
 	}
-	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o644)
-	if err != nil {
-		return nil, fmt.Errorf("the daemon must be able to write in its home: %w", err)
-	}
-	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
+	f, err := durable.Lock(path)
+	switch {
+	case errors.Is(err, durable.ErrLocked):
 		holder, _ := os.ReadFile(path) // only to name it
-		_ = f.Close()                  // nothing was written
-		if errors.Is(err, syscall.EWOULDBLOCK) {
-			return nil, fmt.Errorf("another daemon (process %s) runs with the home %s: stop it, or give this one a home of its own with --home", strings.TrimSpace(string(holder)), home)
-		}
-		return nil, fmt.Errorf("lock %s: %w", path, err)
+		return nil, fmt.Errorf("another daemon (process %s) runs with the home %s: stop it, or give this one a home of its own with --home", strings.TrimSpace(string(holder)), home)
+	case err != nil:
+		return nil, fmt.Errorf("the daemon must be able to write in its home: %w", err)
 	}
 	err = f.Truncate(0)
 	if err == nil {

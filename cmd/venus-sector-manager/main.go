@@ -26,8 +26,13 @@ func realMain() int {
 	process.ServeIfAsked() // before anything is opened: it may be the reader of stores
 	soft, hard, release := run.Signals(context.Background())
 	defer release()
+	log, level := run.NewLeveledLogger(os.Stderr, os.Getenv("RUST_LOG"))
+	hup, stopHup := run.Hangups()
+	defer stopHup()
 	app := &app{
-		log:    run.NewLogger(os.Stderr, os.Getenv("RUST_LOG")),
+		log:    log,
+		level:  level,
+		hup:    hup,
 		stdout: os.Stdout,
 		getenv: os.Getenv,
 		hard:   hard,

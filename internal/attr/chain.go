@@ -2,6 +2,7 @@ package attr
 
 import (
 	"log/slog"
+	"time"
 
 	"github.com/filecoin-project/go-address"
 	"github.com/filecoin-project/go-state-types/abi"
@@ -76,3 +77,12 @@ func Method(name string) slog.Attr { return slog.String("method", name) }
 
 // Network is a network's name or version.
 func Network(name string) slog.Attr { return slog.String("network", name) }
+
+// BlockDelay is the length of an epoch.
+func BlockDelay(d time.Duration) slog.Attr { return slog.Duration("blockDelay", d) }
+
+// WindowPoSt says whether WindowPoSt is made.
+func WindowPoSt(on bool) slog.Attr { return slog.Bool("windowPoSt", on) }
+
+// WinningPoSt says whether WinningPoSt requests are answered.
+func WinningPoSt(on bool) slog.Attr { return slog.Bool("winningPoSt", on) }

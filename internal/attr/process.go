@@ -2,6 +2,7 @@ package attr
 
 import (
 	"log/slog"
+	"strings"
 	"time"
 )
 
@@ -52,3 +53,27 @@ func Page(name string) slog.Attr { return slog.String("page", name) }
 
 // Variables are names of environment variables.
 func Variables(names string) slog.Attr { return slog.String("variables", names) }
+
+// Subject is what a condition is about.
+func Subject(s string) slog.Attr { return slog.String("subject", s) }
+
+// Cost is what a condition costs while it stands.
+func Cost(s string) slog.Attr { return slog.String("cost", s) }
+
+// Detail is a condition's one sentence with the numbers.
+func Detail(s string) slog.Attr { return slog.String("detail", s) }
+
+// Since is when a state began.
+func Since(t time.Time) slog.Attr { return slog.Time("since", t) }
+
+// Keys are keys of a configuration file.
+func Keys(list []string) slog.Attr { return slog.String("keys", strings.Join(list, ", ")) }
+
+// Level is a level of the log.
+func Level(l slog.Level) slog.Attr { return slog.String("logLevel", l.String()) }
+
+// Home is the manager's home folder.
+func Home(path string) slog.Attr { return slog.String("home", path) }
+
+// Switch is a flag of the command line that is on or off.
+func Switch(name string, on bool) slog.Attr { return slog.Bool(name, on) }

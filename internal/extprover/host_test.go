@@ -240,7 +240,7 @@ func TestReadyTimeout(t *testing.T) {
 
 func TestChildThatExits(t *testing.T) {
 	h, log := startHost(t, HostConfig{RestartMin: time.Millisecond}, processor("exits", ""))
-	log.wait(t, `msg="no licence"`)
+	log.wait(t, `msg="Error: no licence"`)
 	log.wait(t, "exit status 7")
 	waitFor(t, "another try", func() bool { return status(h, 0).Deaths >= 2 })
 }

@@ -15,15 +15,24 @@ const LevelTrace = slog.LevelDebug - 4
 // single modules have no counterpart here, so the most talkative one decides.
 // An empty or unknown value means info.
 func NewLogger(w io.Writer, rustLog string) *slog.Logger {
+	log, _ := NewLeveledLogger(w, rustLog)
+	return log
+}
+
+// NewLeveledLogger is NewLogger with the level in hand, to be changed at run
+// time.
+func NewLeveledLogger(w io.Writer, rustLog string) (*slog.Logger, *slog.LevelVar) {
+	level := new(slog.LevelVar)
+	level.Set(ParseLevel(rustLog))
 	return slog.New(slog.NewTextHandler(w, &slog.HandlerOptions{
-		Level: ParseLevel(rustLog),
+		Level: level,
 		ReplaceAttr: func(_ []string, a slog.Attr) slog.Attr {
 			if a.Key == slog.LevelKey && a.Value.Any() == LevelTrace {
 				return slog.String(slog.LevelKey, "TRACE")
 			}
 			return a
 		},
-	}))
+	})), level
 }
 
 // levelOff is above every level that is ever logged.

@@ -8,9 +8,11 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"os"
 	"strings"
 	"syscall"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -57,10 +59,57 @@ func TestSignalsTwoLevels(t *testing.T) {
 	if !errors.Is(context.Cause(soft), ErrStopping) || hard.Err() != nil {
 		t.Fatalf("after one signal: soft cause %v, hard %v", context.Cause(soft), hard.Err())
 	}
+	time.Sleep(sameInstant) // real signals: the next one is another
 	kill()
 	<-hard.Done()
 	if !errors.Is(context.Cause(hard), ErrStopNow) {
 		t.Fatalf("after two signals: cause %v", context.Cause(hard))
+	}
+}
+
+// TestOperatorF15: equal signals of one instant are one signal.
+func TestOperatorF15(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ch, done := make(chan os.Signal), make(chan struct{})
+		calls := make(chan string, 2)
+		go two(ch, done, func() { calls <- "first" }, func() { calls <- "second" })
+		for range 3 {
+			ch <- syscall.SIGTERM
+		}
+		synctest.Wait()
+		if len(calls) != 1 {
+			t.Fatalf("three signals at once called %d times", len(calls))
+		}
+		time.Sleep(sameInstant)
+		ch <- syscall.SIGTERM
+		synctest.Wait()
+		if len(calls) != 2 {
+			t.Error("a later signal was not the second")
+		}
+	})
+}
+
+// TestHangup: SIGHUP is passed on and ends nothing, then and afterwards.
+func TestHangup(t *testing.T) {
+	hup, stop := Hangups()
+	if err := syscall.Kill(syscall.Getpid(), syscall.SIGHUP); err != nil {
+		t.Fatal(err)
+	}
+	<-hup
+	stop()
+	if err := syscall.Kill(syscall.Getpid(), syscall.SIGHUP); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestLevelAtRunTime(t *testing.T) {
+	var b bytes.Buffer
+	log, level := NewLeveledLogger(&b, "warn")
+	log.Info("unheard")
+	level.Set(slog.LevelInfo)
+	log.Info("heard")
+	if strings.Contains(b.String(), "unheard") || !strings.Contains(b.String(), "heard") {
+		t.Errorf("log %q", b.String())
 	}
 }
 

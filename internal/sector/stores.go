@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
+	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -124,4 +125,11 @@ func (p *Presence) Missing() error {
 		errs = append(errs, fmt.Errorf("store %q: %w", name, p.gone[name]))
 	}
 	return errors.Join(errs...)
+}
+
+// Away says why each store that was not there at the last look was not.
+func (p *Presence) Away() map[string]error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return maps.Clone(p.gone)
 }

@@ -1,11 +1,12 @@
 //go:build e2e
 
-package main
+package manager
 
 import (
 	"context"
 	"fmt"
 	"io"
+	"log/slog"
 	"net"
 	"net/http"
 	"os"
@@ -15,7 +16,9 @@ import (
 	"time"
 
 	"wdpost/internal/config"
+	"wdpost/internal/prover"
 	"wdpost/internal/run"
+	"wdpost/internal/sector"
 	"wdpost/lab/cluster"
 )
 
@@ -46,20 +49,14 @@ func TestDaemonProvesByItself(t *testing.T) {
 		time.Sleep(10 * time.Millisecond)
 	}
 
-	app := &app{log: log, stdout: io.Discard, hard: t.Context(), getenv: func(name string) string {
-		if name == "FIL_PROOFS_PARAMETER_CACHE" {
-			return params
-		}
-		return ""
-	}}
 	home := filepath.Join(dir, "home")
-	writeHome(t, app, home, c.Access())
+	writeHome(t, home, c.Access())
 	for round := range 2 {
 		listen := freeAddress(t)
 		daemonCtx, stop := context.WithCancel(ctx)
 		ended := make(chan error, 1)
 		go func() {
-			ended <- app.runDaemon(daemonCtx, daemonOptions{home: home, confDir: home, listen: listen, poster: true, miner: true, warmup: true})
+			ended <- runUntil(daemonCtx, home, params, listen, log)
 		}()
 		if err := c.WaitDeadlines(ctx, round+1); err != nil {
 			t.Fatal(err)
@@ -78,19 +75,35 @@ func TestDaemonProvesByItself(t *testing.T) {
 	t.Log(c.Judge())
 }
 
+// runUntil runs a manager that proves by itself until ctx ends.
+func runUntil(ctx context.Context, home, params, listen string, log *slog.Logger) error {
+	m, err := New(ctx, Config{
+		Home: home, ConfDir: home, Poster: true, Winning: true, WarmUp: true, Log: log, Parts: Rooms(),
+		Keys: prover.KeyConfig{ParamsDir: params},
+	})
+	if err != nil {
+		return err
+	}
+	lis, err := net.Listen("tcp", listen)
+	if err != nil {
+		return err
+	}
+	return m.Run(ctx, lis)
+}
+
 // writeHome attaches the stores and writes sector-manager.cfg.
-func writeHome(t *testing.T, app *app, home string, access cluster.Access) {
+func writeHome(t *testing.T, home string, access cluster.Access) {
 	t.Helper()
 	var b strings.Builder
 	fmt.Fprintf(&b, "[Common.API]\nChain = %q\nMessager = %q\nGateway = [%q]\nToken = %q\n", access.Chain, access.Messager, access.Gateway, access.Token)
 	for i, store := range access.Stores {
-		var block strings.Builder
-		app.stdout = &block
 		name := fmt.Sprintf("storage%d", i)
-		if err := app.command().Run(t.Context(), []string{"x", "--home", home, "util", "storage", "attach", "--name", name, store}); err != nil {
+		if _, err := sector.Attach(t.Context(), sector.AttachConfig{
+			Name: name, Path: store, Pattern: "*", Index: sector.OpenIndex(home), Guard: sector.NewGuard(sector.GuardConfig{}), Log: slog.New(slog.DiscardHandler),
+		}); err != nil {
 			t.Fatal(err)
 		}
-		b.WriteString(block.String())
+		fmt.Fprintf(&b, "[[Common.PersistStores]]\nName = %q\nPath = %q\n", name, store)
 	}
 	for _, m := range access.Miners {
 		fmt.Fprintf(&b, "[[Miners]]\nActor = %d\n[Miners.PoSt]\nSender = %q\nConfidence = 5\nChallengeConfidence = 5\nSubmitConfidence = 2\n[Miners.Proof]\nEnabled = true\n", m.Actor, m.Sender)

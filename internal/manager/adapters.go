@@ -1,0 +1,35 @@
+package manager
+
+import (
+	"context"
+
+	"github.com/filecoin-project/go-state-types/abi"
+
+	"wdpost/internal/message"
+	"wdpost/internal/poster"
+	"wdpost/internal/sector"
+)
+
+// checkSectors is the sector room in the poster's words.
+func checkSectors(ctx context.Context, checker Checker, miner abi.ActorID, sectors []poster.Sector, strict bool) poster.CheckResult {
+	wanted := make([]sector.Wanted, len(sectors))
+	for i, s := range sectors {
+		wanted[i] = sector.Wanted{Number: s.Number, SectorSize: s.Size, CommR: s.CommR, Updated: s.Updated}
+	}
+	result := poster.CheckResult{Good: map[uint64]poster.Files{}, Bad: map[uint64]error{}}
+	for _, found := range checker.Check(ctx, uint64(miner), wanted, strict) {
+		number := found.Wanted.Number
+		if found.Err != nil {
+			result.Bad[number] = found.Err
+			continue
+		}
+		result.Good[number] = poster.Files{CacheDir: found.CacheDir, SealedFile: found.SealedFile}
+	}
+	return result
+}
+
+// sender is the way of messages: the service that sends, and who pays.
+type sender struct {
+	message.Sender
+	Payers
+}

@@ -1,0 +1,171 @@
+package manager
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/filecoin-project/go-state-types/abi"
+
+	"wdpost/internal/attr"
+	"wdpost/internal/condition"
+	"wdpost/internal/config"
+	"wdpost/internal/patience"
+	"wdpost/internal/poster"
+	"wdpost/internal/sector"
+)
+
+// stores are the configured stores, those of them that are whole, and the check
+// of sectors in them. It follows reloads.
+type stores struct {
+	m       *Manager
+	guard   *sector.Guard
+	current atomic.Pointer[storeSet]
+
+	mu     sync.Mutex // one change at a time
+	wanted []config.PersistStore
+}
+
+// storeSet is one state of the stores; it never changes.
+type storeSet struct {
+	locator  *sector.Locator
+	checker  Checker
+	presence *sector.Presence
+	broken   map[string]error // by name: why a store cannot be used
+}
+
+func newStores(m *Manager, p config.Proving) *stores {
+	s := &stores{m: m}
+	s.guard = m.cfg.Parts.Guard(sector.GuardConfig{
+		Timeout: p.SingleCheckTimeout.D(), Parallel: p.ParallelCheckLimit, MaxStuck: p.MaxStuck, Board: m.board, Log: m.log,
+	})
+	return s
+}
+
+// load takes up the stores of a configuration. One that is not attached, or
+// whose index is damaged, is left out and looked at again.
+func (s *stores) load(wanted []config.PersistStore) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.wanted = wanted
+	s.open()
+}
+
+// open builds the set anew. mu is held.
+func (s *stores) open() {
+	index := sector.OpenIndex(s.m.cfg.Home)
+	set := &storeSet{broken: map[string]error{}}
+	var whole []sector.Store
+	for _, w := range s.wanted {
+		store := sector.Store{Name: w.Name, Path: w.Path, Allows: w.Allows}
+		if _, err := sector.NewLocator(index, []sector.Store{store}, s.m.log); err != nil {
+			set.broken[w.Name] = err
+			continue
+		}
+		whole = append(whole, store)
+	}
+	locator, err := sector.NewLocator(index, whole, s.m.log)
+	if err != nil { // each of them was whole just now
+		for _, w := range whole {
+			set.broken[w.Name] = err
+		}
+		locator, _ = sector.NewLocator(index, nil, s.m.log) // of no store: nothing to refuse
+		whole = nil
+	}
+	set.locator, set.checker = locator, s.m.cfg.Parts.Checker(locator, s.guard)
+	set.presence = sector.NewPresence(whole, s.m.log)
+	old := s.current.Swap(set)
+	for name, err := range set.broken {
+		s.m.board.Set(condition.Condition{Kind: condition.StoreNotIndexed, Subject: name, Detail: err.Error()})
+	}
+	if old != nil {
+		for name := range old.broken {
+			if set.broken[name] == nil {
+				s.m.board.Clear(condition.StoreNotIndexed, name)
+			}
+		}
+	}
+}
+
+// usable refuses stores of which none could ever be read.
+func (s *stores) usable(ctx context.Context) error {
+	set := s.current.Load()
+	var wrong []error
+	for _, name := range slices.Sorted(maps.Keys(set.broken)) {
+		wrong = append(wrong, set.broken[name])
+	}
+	if err := set.presence.Look(ctx); err != nil {
+		wrong = append(wrong, err)
+	}
+	for _, store := range set.locator.Stores() {
+		if !errors.Is(set.presence.Away()[store.Name], sector.ErrNoDirectory) {
+			return nil
+		}
+	}
+	return errors.Join(wrong...)
+}
+
+// run looks at the stores once a minute: those that are missing, and those that
+// could not be used.
+func (s *stores) run(ctx context.Context) error {
+	for {
+		s.mu.Lock()
+		if len(s.current.Load().broken) > 0 {
+			s.open()
+		}
+		set := s.current.Load()
+		s.mu.Unlock()
+		if err := set.presence.Look(ctx); err != nil && ctx.Err() == nil {
+			s.m.log.Debug("stores looked at", attr.Err(err))
+		}
+		if patience.Sleep(ctx, time.Minute) != nil {
+			return nil
+		}
+	}
+}
+
+// CheckSectors implements poster.SectorChecker with the settings in force.
+func (s *stores) CheckSectors(ctx context.Context, miner abi.ActorID, sectors []poster.Sector) (poster.CheckResult, error) {
+	now := s.m.settings.Load().manager
+	limit := now.Common.Proving.PartitionCheckTimeout.D()
+	strict := true
+	for _, m := range now.Miners {
+		if m.Actor == uint64(miner) {
+			strict = m.PoSt.StrictCheck
+		}
+	}
+	ctx, cancel := context.WithTimeoutCause(ctx, limit, fmt.Errorf("not looked at within PartitionCheckTimeout %s", limit))
+	defer cancel()
+	return checkSectors(ctx, s.current.Load().checker, miner, sectors, strict), nil
+}
+
+// Locate implements winning.Locator: the first known copy.
+func (s *stores) Locate(_ context.Context, miner, number uint64, updated bool) (cacheDir, sealedFile string, err error) {
+	id := sector.ID{Miner: miner, Number: number}
+	found := s.current.Load().locator.Find(id, updated)
+	if len(found) == 0 {
+		return "", "", fmt.Errorf("sector %s: %w", id, sector.ErrNotFound)
+	}
+	return found[0].CacheDir, found[0].SealedFile, nil
+}
+
+// allowed reports whether any usable store may hold sectors of the miner; the
+// error names the stores whose lists leave it out.
+func (s *stores) allowed(miner uint64) error {
+	var errs []error
+	for _, store := range s.current.Load().locator.Stores() {
+		if store.Allows == nil || store.Allows(miner) {
+			return nil
+		}
+		errs = append(errs, fmt.Errorf("AllowMiners or DenyMiners of the store %q leaves it out", store.Name))
+	}
+	if len(errs) == 0 {
+		return errors.New("no store can be used")
+	}
+	return errors.Join(errs...)
+}
