@@ -36,6 +36,18 @@ func Partitions[T ~uint64 | ~int | ~uint](indices []T) slog.Attr {
 // PartitionCount is a number of partitions.
 func PartitionCount(n int) slog.Attr { return slog.Int("partitionCount", n) }
 
+// OnChain is how many partitions the chain shows as proven already.
+func OnChain(n int) slog.Attr { return slog.Int("onChain", n) }
+
+// Cutoff is the fault cut-off: the first epoch at which a declaration is refused.
+func Cutoff(e abi.ChainEpoch) slog.Attr { return slog.Int64("faultCutoff", int64(e)) }
+
+// Price is what a message offers, in words.
+func Price(s string) slog.Attr { return slog.String("price", s) }
+
+// MessageCount is a number of messages.
+func MessageCount(n int) slog.Attr { return slog.Int("messages", n) }
+
 // Epoch is the height of the chain at which the thing happened.
 func Epoch(e abi.ChainEpoch) slog.Attr { return slog.Int64("epoch", int64(e)) }
 

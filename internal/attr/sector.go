@@ -16,6 +16,12 @@ func SectorList(list []uint64) slog.Attr {
 	return slog.String("sectorList", someNumbers(list, mostSectors))
 }
 
+// Good is a number of sectors that can be proven from, Bad of those that cannot.
+func Good(n int) slog.Attr { return slog.Int("good", n) }
+
+// Bad is a number of sectors that cannot be proven from.
+func Bad(n int) slog.Attr { return slog.Int("bad", n) }
+
 // Skipped is the number of sectors that a proof leaves out.
 func Skipped(n int) slog.Attr { return slog.Int("skipped", n) }
 

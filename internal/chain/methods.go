@@ -37,6 +37,15 @@ func (n *Node) ChainGetGenesis(ctx context.Context) (*lotus.TipSet, error) {
 	})
 }
 
+// ChainGetTipSetByHeight returns the tipset at a height of the chain that ends
+// at key, or the one before it where that epoch has none.
+func (n *Node) ChainGetTipSetByHeight(ctx context.Context, height abi.ChainEpoch, key lotus.TipSetKey) (*lotus.TipSet, error) {
+	return read(ctx, n, "ChainGetTipSetByHeight", func(ctx context.Context, r *rpc) (*lotus.TipSet, error) {
+		ts, err := r.ChainGetTipSetByHeight(ctx, height, key)
+		return ts, checkTipSet(ts, err)
+	})
+}
+
 // ChainGetTipSet returns a tipset by its name.
 func (n *Node) ChainGetTipSet(ctx context.Context, key lotus.TipSetKey) (*lotus.TipSet, error) {
 	return read(ctx, n, "ChainGetTipSet", func(ctx context.Context, r *rpc) (*lotus.TipSet, error) {

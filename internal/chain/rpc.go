@@ -20,9 +20,10 @@ import (
 type rpc struct {
 	Version func(context.Context) (lotus.Version, error)
 
-	ChainHead       func(context.Context) (*lotus.TipSet, error)
-	ChainGetGenesis func(context.Context) (*lotus.TipSet, error)
-	ChainGetTipSet  func(context.Context, lotus.TipSetKey) (*lotus.TipSet, error)
+	ChainHead              func(context.Context) (*lotus.TipSet, error)
+	ChainGetGenesis        func(context.Context) (*lotus.TipSet, error)
+	ChainGetTipSet         func(context.Context, lotus.TipSetKey) (*lotus.TipSet, error)
+	ChainGetTipSetByHeight func(context.Context, abi.ChainEpoch, lotus.TipSetKey) (*lotus.TipSet, error)
 
 	StateNetworkName              func(context.Context) (string, error)
 	StateNetworkVersion           func(context.Context, lotus.TipSetKey) (network.Version, error)

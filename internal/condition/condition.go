@@ -48,13 +48,13 @@ type Entry struct {
 
 // Catalogue lists every kind, in the order of the documentation.
 func Catalogue() []Entry {
-	return slices.Concat(chainKinds, messageKinds, sectorKinds, queueKinds, managerKinds)
+	return slices.Concat(chainKinds, messageKinds, sectorKinds, queueKinds, managerKinds, posterKinds)
 }
 
 // lookUp returns the kind's entry. A kind outside the catalogue is a fault of
 // the programme; it is shown with the worst cost rather than lost.
 func lookUp(k Kind) Entry {
-	for _, list := range [][]Entry{chainKinds, messageKinds, sectorKinds, queueKinds, managerKinds} {
+	for _, list := range [][]Entry{chainKinds, messageKinds, sectorKinds, queueKinds, managerKinds, posterKinds} {
 		for _, e := range list {
 			if e.Kind == k {
 				return e

@@ -1,14 +1,3 @@
-// Package deadline holds the timing of WindowPoSt: epoch arithmetic over what a
-// node says about a proving deadline, and the state machine that carries every
-// deadline of one miner from its challenge to exactly one outcome.
-//
-// The package is pure. Events go in, actions come out; nothing here waits,
-// reads a clock or talks to anybody. All lengths (window, lookback, cut-off,
-// deadlines per period) come from dline.Info, never from constants, because
-// development networks choose their own.
-//
-// An epoch is the height of the head: a message pushed while the head is at
-// epoch e is executed at e+1 at the earliest.
 package deadline
 
 import (
@@ -62,6 +51,12 @@ func Ahead(di dline.Info, n uint64) dline.Info {
 	return At(di, Key{PeriodStart: period, Index: index % di.WPoStPeriodDeadlines})
 }
 
+// Behind returns the n-th deadline before di, n at most a period.
+func Behind(di dline.Info, n uint64) dline.Info {
+	back := At(di, Key{PeriodStart: di.PeriodStart - di.WPoStProvingPeriod, Index: di.Index})
+	return Ahead(back, di.WPoStPeriodDeadlines-n)
+}
+
 // Current returns the deadline whose window epoch lies in, on the grid of
 // periods that di belongs to.
 func Current(di dline.Info, epoch abi.ChainEpoch) dline.Info {
@@ -94,13 +89,14 @@ func (c Confidence) StartAt(di dline.Info) abi.ChainEpoch {
 }
 
 // SubmitAt is the first epoch at which messages for di are sent. A confidence
-// that reaches past the window is cut to the window's last useful epoch.
+// of more than half the window would leave no time to land, and to repeat what
+// failed: it is cut to that.
 func (c Confidence) SubmitAt(di dline.Info) abi.ChainEpoch {
 	conf := c.Submit
 	if conf == 0 {
 		conf = min(DefaultSubmitConfidence, di.WPoStChallengeWindow/4)
 	}
-	return max(di.Open, min(di.Open+conf, lastUseful(di)))
+	return max(di.Open, min(di.Open+min(conf, di.WPoStChallengeWindow/2), lastUseful(di)))
 }
 
 // settling is for how many epochs after Close a message that was sent before
@@ -111,6 +107,14 @@ func (c Confidence) settling() abi.ChainEpoch {
 		conf = DefaultMessageConfidence
 	}
 	return conf + settleMargin
+}
+
+// depth is how deep a message must be to count as landed.
+func (c Confidence) depth() uint64 {
+	if c.Message == 0 {
+		return uint64(DefaultMessageConfidence)
+	}
+	return uint64(c.Message)
 }
 
 // lastUseful is the last head from which a message can still be executed
@@ -126,6 +130,33 @@ func (c Confidence) ShouldRun(di dline.Info, epoch abi.ChainEpoch) bool {
 // can still be executed inside the window.
 func (c Confidence) CanSubmit(di dline.Info, epoch abi.ChainEpoch) bool {
 	return epoch >= c.SubmitAt(di) && epoch <= lastUseful(di)
+}
+
+// Tight says in words what is wrong with a Submit confidence that leaves a
+// message of di no time to land or to be repeated, and "" if nothing is. It is
+// capped to half the window then: see SubmitAt.
+func (c Confidence) Tight(di dline.Info) string {
+	if latest := max(di.WPoStChallengeWindow/2, 1); c.Submit > latest {
+		return fmt.Sprintf("SubmitConfidence is %d epochs of a window of %d: a message that is sent so late has no time to land; %d are used",
+			c.Submit, di.WPoStChallengeWindow, latest)
+	}
+	return ""
+}
+
+// Sane refuses a deadline that no network tells: no lengths, or a proving
+// period that is more than a period away from the epoch.
+func Sane(di dline.Info) error {
+	period := di.WPoStProvingPeriod
+	switch {
+	case di.WPoStPeriodDeadlines == 0 || di.WPoStChallengeWindow <= 0 || period <= 0,
+		abi.ChainEpoch(di.WPoStPeriodDeadlines)*di.WPoStChallengeWindow != period:
+		return fmt.Errorf("the node's answer is no deadline: %d deadlines of %d epochs in a period of %d", di.WPoStPeriodDeadlines, di.WPoStChallengeWindow, period)
+	case di.Index >= di.WPoStPeriodDeadlines:
+		return fmt.Errorf("the node's answer is no deadline: number %d of %d", di.Index, di.WPoStPeriodDeadlines)
+	case di.PeriodStart > di.CurrentEpoch+period || di.PeriodStart < di.CurrentEpoch-2*period:
+		return fmt.Errorf("the node's answer is no deadline of epoch %d: its proving period starts at %d", di.CurrentEpoch, di.PeriodStart)
+	}
+	return nil
 }
 
 // MustAbort reports whether a revert that took the tipset at height from (and

@@ -78,7 +78,7 @@ func TestConfidences(t *testing.T) {
 		{"defaults", deadline.Confidence{}, di, 290, 304},
 		{"explicit", deadline.Confidence{Challenge: 1, Submit: 9}, di, 281, 309},
 		{"start inside the window", deadline.Confidence{Challenge: 30, Submit: 1}, di, 310, 301},
-		{"past the window", deadline.Confidence{Challenge: 500, Submit: 500}, di, 358, 358},
+		{"past the window", deadline.Confidence{Challenge: 500, Submit: 500}, di, 358, 330},
 		{"defaults shrink", deadline.Confidence{}, small, 17, 22},
 	} {
 		if got := tt.conf.StartAt(tt.di); got != tt.start {

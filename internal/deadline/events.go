@@ -2,36 +2,35 @@ package deadline
 
 import (
 	"github.com/filecoin-project/go-state-types/abi"
+	"github.com/filecoin-project/go-state-types/big"
 	"github.com/filecoin-project/go-state-types/dline"
+
+	"wdpost/internal/message"
 )
 
-// BatchID names the partitions that share one message, for example "0,1,2".
-// It is stable over restarts.
+// BatchID names the partitions that share one message, for example "0,1,2". It
+// is stable over restarts. The ID of a declaration names its sectors too.
 type BatchID string
+
+// Kind says what a run is about.
+type Kind int
+
+// Kinds of runs.
+const (
+	PoSt     Kind = iota // prove a deadline
+	Recovery             // declare the faulty sectors of a deadline ahead
+)
+
+// String names the kind as it is shown to operators.
+func (k Kind) String() string { return [...]string{"post", "recovery"}[k] }
 
 // Ref names one run of one deadline. Runs are numbered through the life of the
 // machine: a deadline that is aborted by a reorg and started again gets a new
 // number, and what an older run reports is ignored.
 type Ref struct {
-	Key Key
-	Run int
-}
-
-// Stage is how far one batch has come.
-type Stage int
-
-// Stages of a batch, in the order of the straight path.
-const (
-	Proving    Stage = iota // the proof is being made
-	Ready                   // a verified proof is kept; waits for SubmitAt
-	Submitting              // its message is being handed over
-	Sent                    // handed over; not yet seen deep enough on the chain
-	Landed                  // executed with success and deep enough
-)
-
-// String returns the stage as it is shown to operators.
-func (s Stage) String() string {
-	return [...]string{"proving", "ready", "submitting", "sent", "landed"}[s]
+	Key  Key
+	Run  int
+	Kind Kind
 }
 
 // Event is something that happened; see the types below.
@@ -40,31 +39,51 @@ type Event interface{ event() }
 // Head tells that the head of the chain moved. Info is the deadline that the
 // node gives for the new head, Info.CurrentEpoch the head's height.
 // RevertedFrom is the lowest height that was taken off the chain on the way
-// there, 0 if the chain only grew.
+// there, 0 if the chain only grew. Reset says that the way there is not known:
+// whatever was concluded from earlier heads is looked at again.
 type Head struct {
 	Info         dline.Info
 	RevertedFrom abi.ChainEpoch
+	Reset        bool
+	BaseFee      big.Int // attoFIL for a unit of gas, nil if not known
 }
 
-// Resumed tells of a run of an earlier process that was never ended. If its
-// window has closed, it is settled like any other; otherwise Start and Planned
-// bring it back and this event changes nothing.
-type Resumed struct {
+// Tick tells the epoch by the clock; 0 means that the clock cannot be trusted.
+type Tick struct{ Epoch abi.ChainEpoch }
+
+// Past tells once what earlier processes left: the runs that ended, which stay
+// ended, those that never did, and Since, the close of the last window that was
+// worked on. Windows that closed between Since and the head, at most a period
+// of them, are looked up on the chain. Since 0 means that nothing is known.
+type Past struct {
+	Ended      map[Key]Verdict
+	Unfinished []Unfinished
+	Since      abi.ChainEpoch
+}
+
+// Unfinished is a run of an earlier process that was never ended. If its window
+// has closed, it is settled like any other; otherwise Start and Planned bring
+// it back.
+type Unfinished struct {
 	Key     Key
 	Batches []PlannedBatch
 }
 
-// Planned answers Start: the batches of the deadline and where each stands
-// (Proving for a fresh one; Ready, Submitting, Sent or Landed for one that an
-// earlier run or process brought so far). OnChain counts partitions that the
-// chain already shows as proven and that are in no batch.
+// Planned answers Start: the batches and where each stands (Proving for a fresh
+// one; Ready, Submitting or Sent for one that an earlier run or process brought
+// so far; a declaration is at least Ready). OnChain counts partitions that the
+// chain already shows as proven and that are in no batch, AllFaulty those whose
+// sectors are all faulty, Left the faulty sectors that could not be read.
 type Planned struct {
 	Ref
-	Batches []PlannedBatch
-	OnChain int
+	Batches   []PlannedBatch
+	OnChain   int
+	AllFaulty int
+	Left      int
+	Reason    string // why sectors are left
 }
 
-// PlannedBatch is one batch of Planned or Replaced. Attempt is the number of
+// PlannedBatch is one batch of Planned or Regrouped. Attempt is the number of
 // its last message, 0 if there is none.
 type PlannedBatch struct {
 	ID      BatchID
@@ -72,10 +91,17 @@ type PlannedBatch struct {
 	Attempt int
 }
 
+// Failure is why something did not work. Vague marks what only says that it did
+// not come to an end, such as a time-out: it never replaces a true reason.
+type Failure struct {
+	Text  string
+	Vague bool
+}
+
 // PlanFailed tells that the deadline could not be listed.
 type PlanFailed struct {
 	Ref
-	Reason string
+	Why Failure
 }
 
 // Proved tells that a verified proof of the batch is kept.
@@ -87,24 +113,24 @@ type Proved struct {
 // ProveFailed tells that an attempt to prove the batch ended without a proof.
 type ProveFailed struct {
 	Ref
-	Batch  BatchID
-	Reason string
+	Batch BatchID
+	Why   Failure
 }
 
-// Replaced tells that the batch no longer exists and that others stand for its
+// Regrouped tells that the batch no longer exists and that others stand for its
 // partitions, usually because one of them has no readable sector.
-type Replaced struct {
+type Regrouped struct {
 	Ref
-	Batch  BatchID
-	By     []PlannedBatch
-	Reason string
+	Batch BatchID
+	By    []PlannedBatch
+	Why   Failure
 }
 
 // Stale tells that the kept proof no longer answers the chain's question.
 type Stale struct {
 	Ref
-	Batch  BatchID
-	Reason string
+	Batch BatchID
+	Why   Failure
 }
 
 // Submitted tells that the batch's message was handed over.
@@ -114,153 +140,90 @@ type Submitted struct {
 }
 
 // SubmitFailed tells that handing over failed or that its result is unknown.
-// The same attempt is made again: hand-over is idempotent.
+// The same attempt is made again: hand-over is idempotent. OtherSender says
+// that this sender cannot do it and that nothing was sent: the next attempt
+// goes from another.
 type SubmitFailed struct {
 	Ref
-	Batch  BatchID
-	Reason string
+	Batch       BatchID
+	Why         Failure
+	OtherSender bool
 }
 
-// MessageLanded tells that the batch's partitions are proven on the chain, by
-// a message executed at Epoch.
+// MessageSeen tells how message number Attempt of the batch stands, whenever
+// that changes.
+type MessageSeen struct {
+	Ref
+	Batch   BatchID
+	Attempt int
+	Seen    message.Outcome
+}
+
+// MessageLanded tells that the chain shows the batch's partitions as proven,
+// by a message executed before Epoch. By says by whose.
 type MessageLanded struct {
 	Ref
 	Batch BatchID
 	Epoch abi.ChainEpoch
+	By    Author
 }
 
-// MessageFailed tells that the batch's last message was executed without
-// success or will never be executed. Without a Reason that of the last failed
-// hand-over stands.
-type MessageFailed struct {
+// Author is who sent the message that proved a partition.
+type Author int
+
+// Authors.
+const (
+	Us      Author = iota // this manager, or an earlier process of it
+	Another               // somebody else: the message is none of ours
+)
+
+// Replaced answers Replace: the message has the new price, or Why says why not.
+// Capped says that the limits of the configuration do not allow more.
+type Replaced struct {
 	Ref
-	Batch  BatchID
-	Reason string
+	Batch   BatchID
+	Attempt int
+	Capped  bool
+	Why     Failure // empty Text: it worked
 }
 
-// WaitFailed tells that watching the batch's message broke off without a
-// result. It is watched again: only MessageFailed may lead to another message.
-type WaitFailed struct {
+// GaveUp answers GiveUp: nothing will come of the message any more, or Why says
+// that it may still be executed.
+type GaveUp struct {
 	Ref
-	Batch  BatchID
-	Reason string
+	Batch   BatchID
+	Attempt int
+	Why     Failure // empty Text: it worked
+}
+
+// ChainSays answers AskChain: what the chain shows of the partitions that were
+// due in a closed window. Missed are those that lost their power in it.
+type ChainSays struct {
+	Ref
+	Proven, Missed []uint64
+	AllFaulty      int // partitions that had nothing to prove, all their sectors being faulty
+}
+
+// AskFailed tells that the chain could not be asked; it is asked again.
+type AskFailed struct {
+	Ref
+	Why Failure
 }
 
 func (Head) event()          {}
-func (Resumed) event()       {}
+func (Tick) event()          {}
+func (Past) event()          {}
 func (Planned) event()       {}
 func (PlanFailed) event()    {}
 func (Proved) event()        {}
 func (ProveFailed) event()   {}
-func (Replaced) event()      {}
+func (Regrouped) event()     {}
 func (Stale) event()         {}
 func (Submitted) event()     {}
 func (SubmitFailed) event()  {}
+func (MessageSeen) event()   {}
 func (MessageLanded) event() {}
-func (MessageFailed) event() {}
-func (WaitFailed) event()    {}
-
-// Action is something to be done; see the types below. Actions are carried
-// out in order, none of them waits for another.
-type Action interface{ action() }
-
-// Start asks for the plan of a deadline: list what is to be proven and answer
-// with Planned or PlanFailed. Try counts the failures so far.
-type Start struct {
-	Ref
-	Info dline.Info
-	Try  int
-}
-
-// Prove asks for a proof of the batch. Try counts the failures so far.
-// Answered by Proved, ProveFailed or Replaced.
-type Prove struct {
-	Ref
-	Batch BatchID
-	Try   int
-}
-
-// Submit asks to hand over the batch's message number Attempt (1, 2, …). Try
-// counts the failures of this attempt so far. Answered by Submitted,
-// SubmitFailed, Stale, or MessageLanded when the chain already has it.
-type Submit struct {
-	Ref
-	Batch   BatchID
-	Attempt int
-	Try     int
-}
-
-// Wait asks to watch message number Attempt of the batch. It is also given for
-// a message of which it is not known whether it was handed over at all.
-// Answered by MessageLanded or MessageFailed.
-type Wait struct {
-	Ref
-	Batch   BatchID
-	Attempt int
-}
-
-// Abort takes back everything asked for this run: its challenge is void.
-type Abort struct {
-	Ref
-	Reason string
-}
-
-// Stop takes back everything asked for this run except Wait: the window has
-// closed.
-type Stop struct{ Ref }
-
-// CheckRecoveries asks to look for faulty sectors of a deadline ahead that can
-// be proven again, and to declare them before Info.FaultCutoff.
-type CheckRecoveries struct{ Info dline.Info }
-
-// End reports the one outcome of a deadline, and takes back everything still
-// asked for its run.
-type End struct {
-	Ref
-	Info    dline.Info
-	Outcome Outcome
-}
-
-func (Start) action()           {}
-func (Prove) action()           {}
-func (Submit) action()          {}
-func (Wait) action()            {}
-func (Abort) action()           {}
-func (Stop) action()            {}
-func (CheckRecoveries) action() {}
-func (End) action()             {}
-
-// Verdict is what became of a deadline.
-type Verdict int
-
-// The three ends of a deadline.
-const (
-	Proven         Verdict = iota // every batch landed
-	NothingToProve                // the deadline had no sectors to prove
-	Missed                        // at least one batch did not land in time
-)
-
-// String returns the verdict as it is logged and stored.
-func (v Verdict) String() string {
-	return [...]string{"proven", "nothing to prove", "missed"}[v]
-}
-
-// Outcome is how a deadline ended. Reason is empty unless it was missed, and
-// then tells for each batch that is not on the chain what was tried.
-type Outcome struct {
-	Verdict Verdict
-	Reason  string
-	Batches []BatchState
-	OnChain int // partitions that the chain showed as proven before this run
-}
-
-// BatchState is what is known of one batch.
-type BatchState struct {
-	ID          BatchID
-	Stage       Stage
-	ProveTries  int            // failed attempts to prove
-	Attempt     int            // number of the last message, 0 if none
-	SubmitTries int            // failed hand-overs of that message
-	LandedAt    abi.ChainEpoch // where the message was executed, once Landed
-	LastError   string
-}
+func (Replaced) event()      {}
+func (GaveUp) event()        {}
+func (ChainSays) event()     {}
+func (AskFailed) event()     {}

@@ -1,7 +1,6 @@
 package deadline
 
 import (
-	"cmp"
 	"fmt"
 	"slices"
 
@@ -10,68 +9,170 @@ import (
 )
 
 // moveHead applies a revert, takes up deadlines that became due, and moves
-// every deadline on by what the new epoch means for it.
+// every run on by what the new epoch means for it.
 func (m *Machine) moveHead(h Head) {
-	from := h.RevertedFrom
 	epoch := h.Info.CurrentEpoch
+	if Sane(h.Info) != nil {
+		if !m.seen {
+			return
+		}
+		h.Info = Current(m.head, epoch)
+	}
+	from := h.RevertedFrom
 	if m.seen && epoch < m.epoch() && (from == 0 || from > epoch+1) {
 		from = epoch + 1 // the head went back without saying so
 	}
 	if from > 0 {
 		m.revert(from, epoch)
 	}
-	m.head = h.Info
+	if h.Reset && m.seen {
+		m.lookAgain(epoch)
+	}
+	m.hear(epoch)
+	m.head, m.fee = h.Info, h.BaseFee
 	m.discover()
+	m.takePast()
+	m.askBlind()
+	m.advanceAll()
+	m.checkRecoveries()
+	m.forget()
+}
+
+// tick takes in the clock: nothing is sent that is too late by it, what waits
+// too long is acted upon, and a deadline ends though no head comes any more.
+func (m *Machine) tick(t Tick) {
+	m.clock = t.Epoch
+	if !m.seen || t.Epoch == 0 {
+		return
+	}
+	old := m.clock - m.epoch()
+	if old >= max(SilentAfter, 2*m.silent) {
+		m.silent = old
+		m.emit(Silent{Head: m.epoch(), Epochs: old})
+	}
+	for _, s := range slices.Clone(m.active) {
+		switch closes := s.closes(); {
+		case m.epoch() >= closes || m.clock < closes:
+			m.advance(s)
+		case !s.stopped:
+			s.stopped = true
+			m.emit(Stop{s.Ref})
+		case m.clock >= closes+m.conf.settling():
+			s.blame(Failure{Text: fmt.Sprintf("no head came since epoch %d; whether its partitions are proven is not known", m.epoch())})
+			m.finish(s, ended{state: s, verdict: s.bad(), blind: true}, s.LastError)
+		default:
+			m.moveBatches(s)
+		}
+	}
+}
+
+// moveBatches asks for whatever the epoch means for the messages of a run.
+func (m *Machine) moveBatches(s *State) {
+	for _, b := range slices.Clone(s.Batches) { // a declaration may go meanwhile
+		if _, live := m.batch(s.Ref, b.ID); live != nil {
+			m.trySubmit(s, live)
+			m.act(s, live)
+		}
+	}
+}
+
+// hear ends a silence that was told.
+func (m *Machine) hear(epoch abi.ChainEpoch) {
+	if m.silent > 0 && epoch > m.epoch() && m.clock-epoch < SilentAfter {
+		m.emit(Heard{Epochs: m.silent})
+		m.silent = 0
+	}
+}
+
+func (m *Machine) advanceAll() {
 	for _, s := range slices.Clone(m.active) {
 		m.advance(s)
 	}
-	m.checkRecoveries()
-	m.forget()
 }
 
 // revert takes back what rested on tipsets at height from and above; epoch is
 // the height of the new head.
 func (m *Machine) revert(from, epoch abi.ChainEpoch) {
 	for _, s := range m.active {
-		back := s.Phase == Settling && epoch < s.Info.Close
-		if s.Phase != Waiting && (MustAbort(s.Info, from) || back) {
+		back := s.Phase == Settling && epoch < s.closes()
+		if s.Kind == PoSt && s.Phase != Waiting && (MustAbort(s.Info, from) || back) {
 			m.abort(s, fmt.Sprintf("the chain was reverted from epoch %d", from))
 			continue
 		}
-		for i := range s.Batches {
-			if b := &s.Batches[i]; b.Stage == Landed && b.LandedAt >= from {
-				b.Stage, b.LandedAt = Sent, 0
-				m.emit(Wait{Ref: s.Ref, Batch: b.ID, Attempt: b.Attempt})
-			}
+		if back {
+			s.Phase, s.stopped = Working, false
+		}
+		m.doubt(s, from)
+	}
+	m.reopen(func(e ended) bool { return m.reopens(e, from, epoch) })
+}
+
+// doubt watches the messages again that were executed at height from or above.
+func (m *Machine) doubt(s *State, from abi.ChainEpoch) {
+	for i := range s.Batches {
+		b := &s.Batches[i]
+		switch {
+		case b.Stage < Executed || b.LandedAt < from:
+		case b.By == Another || b.Attempt == 0:
+			b.Stage, b.LandedAt, b.By = Ready, 0, Us
+		default:
+			b.unsee()
+			b.Stage, b.LandedAt = Sent, 0
+			m.emit(Watch{Ref: s.Ref, Batch: b.ID, Attempt: b.Attempt})
 		}
 	}
+}
+
+// lookAgain is what a reset of the head stream means: nothing that was
+// concluded from earlier heads is certain.
+func (m *Machine) lookAgain(epoch abi.ChainEpoch) {
+	for _, s := range m.active {
+		for i := range s.Batches {
+			if b := &s.Batches[i]; b.Stage == Sent {
+				m.emit(Watch{Ref: s.Ref, Batch: b.ID, Attempt: b.Attempt})
+			}
+		}
+		m.doubt(s, 0)
+		if s.Kind == Recovery && s.Phase == Working {
+			s.LookAt = epoch
+		}
+	}
+	m.reopen(func(e ended) bool { return epoch < e.state.closes() })
+}
+
+// reopen starts ended runs again.
+func (m *Machine) reopen(which func(ended) bool) {
 	m.ended = slices.DeleteFunc(m.ended, func(e ended) bool {
-		if !m.reopens(e, from, epoch) {
+		if !which(e) {
 			return false
 		}
 		s := e.state
-		s.Phase, s.Batches = Waiting, nil
+		*s = State{Ref: s.Ref, Info: s.Info, Phase: Waiting}
 		m.active = append(m.active, s)
 		return true
 	})
-	slices.SortFunc(m.active, func(a, b *State) int { return cmp.Compare(a.Info.Open, b.Info.Open) })
+	m.sort()
 }
 
-// reopens reports whether an ended deadline is open again and what ended it is
-// no longer true.
+// reopens reports whether an ended run is open again and what ended it is no
+// longer true.
 func (m *Machine) reopens(e ended, from, epoch abi.ChainEpoch) bool {
-	if epoch >= e.state.Info.Close {
+	s := e.state
+	if epoch >= s.closes() {
 		return false
 	}
-	undone := slices.ContainsFunc(e.state.Batches, func(b BatchState) bool {
-		return b.Stage == Landed && b.LandedAt >= from
+	undone := slices.ContainsFunc(s.Batches, func(b BatchState) bool {
+		return b.Stage >= Executed && b.LandedAt >= from
 	})
-	return undone || e.verdict == Missed || MustAbort(e.state.Info, from)
+	if s.Kind == Recovery {
+		return undone || e.verdict == NotDeclared
+	}
+	return undone || e.verdict == Missed || MustAbort(s.Info, from)
 }
 
 func (m *Machine) abort(s *State, reason string) {
 	m.emit(Abort{Ref: s.Ref, Reason: reason})
-	s.Phase, s.Batches, s.LastError = Waiting, nil, reason
+	*s = State{Ref: s.Ref, Info: s.Info, Phase: Waiting, LastError: reason}
 }
 
 // discover takes up every deadline that is due at the head and was not yet
@@ -81,11 +182,12 @@ func (m *Machine) discover() {
 	if !m.seen || !sameGrid(m.next, info) || m.lost() {
 		m.next = info
 		m.seen = true
+		m.takePast()
 	}
 	for m.conf.StartAt(m.next) <= m.epoch() {
 		due := At(info, KeyOf(m.next))
 		m.next = Ahead(due, 1)
-		if !m.knows(KeyOf(due)) {
+		if !m.knows(PoSt, KeyOf(due)) {
 			m.active = append(m.active, &State{Ref: Ref{Key: KeyOf(due)}, Info: due})
 		}
 	}
@@ -107,69 +209,37 @@ func sameGrid(a, b dline.Info) bool {
 	return (a.PeriodStart-b.PeriodStart)%a.WPoStProvingPeriod == 0
 }
 
-// advance moves one deadline on to the head's epoch.
+// advance moves one run on to the head's epoch.
 func (m *Machine) advance(s *State) {
 	s.Info.CurrentEpoch = m.epoch()
 	switch {
-	case m.epoch() >= s.Info.Close:
+	case m.epoch() >= s.closes():
 		m.close(s)
-	case s.Phase == Waiting && m.conf.ShouldRun(s.Info, m.epoch()):
-		s.Phase, s.PlanTries = Planning, 0
-		m.runs++
-		s.Run = m.runs
-		m.emit(Start{Ref: s.Ref, Info: s.Info})
-	case s.Phase == Working:
-		for i := range s.Batches {
-			m.trySubmit(s, &s.Batches[i])
-		}
+	case s.Phase == Waiting && (s.Kind == Recovery || m.conf.ShouldRun(s.Info, m.epoch())):
+		m.start(s)
+	case s.Kind == Recovery && s.Phase == Working && s.LookAt > 0 && m.now() >= s.LookAt && m.now() <= s.last():
+		m.look(s, 0)
 	}
+	m.moveBatches(s)
 }
 
-// close ends a deadline whose window has closed, or leaves it watching the
-// messages that may still turn out to have landed in time.
-func (m *Machine) close(s *State) {
-	switch s.Phase {
-	case Waiting:
-		m.end(s, Missed, cmp.Or(s.LastError, "no head was seen while its window was open"))
-	case Planning:
-		m.emit(Stop{s.Ref})
-		m.end(s, Missed, fmt.Sprintf("its partitions could not be listed in %d attempts, last error: %s",
-			s.PlanTries, cmp.Or(s.LastError, "the node did not answer in time")))
-	case Working:
-		m.emit(Stop{s.Ref})
-		s.Phase = Settling
-		s.SettleAt = m.epoch() + m.conf.settling()
-		for i := range s.Batches {
-			if b := &s.Batches[i]; b.Stage == Submitting {
-				b.Stage = Sent
-				m.emit(Wait{Ref: s.Ref, Batch: b.ID, Attempt: b.Attempt})
-			}
-		}
-		m.settle(s)
-	case Settling:
-		if m.epoch() >= s.SettleAt {
-			m.end(s, Missed, missedReason(s))
-		}
-	}
+func (m *Machine) start(s *State) {
+	s.Phase, s.PlanTries = Planning, 0
+	m.number(s)
+	m.emit(Start{Ref: s.Ref, Info: s.Info})
 }
 
-// checkRecoveries hands out the recovery target of the open deadline, once.
-func (m *Machine) checkRecoveries() {
-	open := m.head
-	if open.CurrentEpoch < open.Open || open.CurrentEpoch >= open.Close {
-		return // the first proving period has not begun
-	}
-	target := RecoveryTarget(open)
-	if _, done := m.recovered[KeyOf(target)]; done || open.CurrentEpoch >= target.FaultCutoff {
-		return
-	}
-	m.recovered[KeyOf(target)] = target.Open
-	m.emit(CheckRecoveries{Info: target})
+// number makes a new run of s.
+func (m *Machine) number(s *State) {
+	m.runs[s.Kind]++
+	s.Run = m.runs[s.Kind]
 }
 
 // forget drops what no reorg can bring back.
 func (m *Machine) forget() {
-	m.ended = slices.DeleteFunc(m.ended, func(e ended) bool { return m.epoch() >= e.state.Info.Close+m.conf.settling() })
+	m.ended = slices.DeleteFunc(m.ended, func(e ended) bool {
+		return !e.blind && m.epoch() >= e.state.Info.Close+m.conf.settling()
+	})
 	for key, open := range m.recovered {
 		if m.epoch() >= open {
 			delete(m.recovered, key)

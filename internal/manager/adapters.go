@@ -16,14 +16,16 @@ func checkSectors(ctx context.Context, checker Checker, miner abi.ActorID, secto
 	for i, s := range sectors {
 		wanted[i] = sector.Wanted{Number: s.Number, SectorSize: s.Size, CommR: s.CommR, Updated: s.Updated}
 	}
-	result := poster.CheckResult{Good: map[uint64]poster.Files{}, Bad: map[uint64]error{}}
+	result := poster.CheckResult{Good: map[uint64][]poster.Files{}, Bad: map[uint64]error{}}
 	for _, found := range checker.Check(ctx, uint64(miner), wanted, strict) {
 		number := found.Wanted.Number
 		if found.Err != nil {
 			result.Bad[number] = found.Err
 			continue
 		}
-		result.Good[number] = poster.Files{CacheDir: found.CacheDir, SealedFile: found.SealedFile}
+		for _, at := range append([]sector.Location{found.Location}, found.Others...) {
+			result.Good[number] = append(result.Good[number], poster.Files{CacheDir: at.CacheDir, SealedFile: at.SealedFile})
+		}
 	}
 	return result
 }

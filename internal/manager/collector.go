@@ -192,7 +192,7 @@ func stagesOf(p poster.MinerStatus) map[string]int {
 		stages[stage.String()] = 0
 	}
 	for _, d := range p.Active {
-		if p.Open == nil || d.Info.Open != p.Open.Open {
+		if p.Open == nil || d.Info.Open != p.Open.Open || d.Kind != deadline.PoSt {
 			continue
 		}
 		for _, b := range d.Batches {

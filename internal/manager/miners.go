@@ -277,7 +277,7 @@ func (ms *miners) onHead(_ context.Context, e chain.HeadEvent) {
 
 // headOf is a move of the head in the poster's words.
 func headOf(e chain.HeadEvent) poster.Head {
-	h := poster.Head{TipSet: e.Head}
+	h := poster.Head{TipSet: e.Head, Reset: e.Reset}
 	for _, ts := range e.Revert {
 		if h.RevertedFrom == 0 || ts.Height < h.RevertedFrom {
 			h.RevertedFrom = ts.Height
@@ -327,7 +327,7 @@ func (m *Manager) newPoster(conf config.Miner, p *minerProver) (Poster, error) {
 	return m.cfg.Parts.Poster(poster.Config{
 		Chain: m.node, Prover: p, Verifier: p, Sectors: m.stores,
 		Sender: &sender{Sender: n.messages, Payers: n.payers},
-		Ledger: m.records, Log: m.log, BlockDelay: n.clock.BlockDelay,
+		Ledger: m.records, Log: m.log, BlockDelay: n.clock.BlockDelay, Genesis: n.clock.Genesis, Board: m.board,
 		Miners: []poster.MinerConfig{minerConfig(conf)},
 	})
 }

@@ -71,6 +71,7 @@ type MinerStatus struct {
 
 // RunningDeadline is a deadline that is worked on.
 type RunningDeadline struct {
+	Kind     string         `json:"kind"` // "post", or "recovery" of a deadline ahead
 	Deadline uint64         `json:"deadline"`
 	Open     abi.ChainEpoch `json:"open"`
 	Close    abi.ChainEpoch `json:"close"`
@@ -209,7 +210,7 @@ func (m *Manager) fillPoster(s *MinerStatus, p poster.MinerStatus) {
 		}
 	}
 	for _, d := range p.Active {
-		running := RunningDeadline{Deadline: d.Info.Index, Open: d.Info.Open, Close: d.Info.Close, Phase: d.Phase.String(), Error: d.LastError}
+		running := RunningDeadline{Kind: d.Kind.String(), Deadline: d.Info.Index, Open: d.Info.Open, Close: d.Info.Close, Phase: d.Phase.String(), Error: d.LastError}
 		for _, b := range d.Batches {
 			running.Batches = append(running.Batches, BatchStatus{Partitions: string(b.ID), Stage: b.Stage.String(), Attempt: b.Attempt, Error: b.LastError})
 		}

@@ -130,7 +130,7 @@ func (s *stores) run(ctx context.Context) error {
 }
 
 // CheckSectors implements poster.SectorChecker with the settings in force.
-func (s *stores) CheckSectors(ctx context.Context, miner abi.ActorID, sectors []poster.Sector) (poster.CheckResult, error) {
+func (s *stores) CheckSectors(ctx context.Context, miner abi.ActorID, sectors []poster.Sector, thorough bool) (poster.CheckResult, error) {
 	now := s.m.settings.Load().manager
 	limit := now.Common.Proving.PartitionCheckTimeout.D()
 	strict := true
@@ -141,7 +141,7 @@ func (s *stores) CheckSectors(ctx context.Context, miner abi.ActorID, sectors []
 	}
 	ctx, cancel := context.WithTimeoutCause(ctx, limit, fmt.Errorf("not looked at within PartitionCheckTimeout %s", limit))
 	defer cancel()
-	return checkSectors(ctx, s.current.Load().checker, miner, sectors, strict), nil
+	return checkSectors(ctx, s.current.Load().checker, miner, sectors, thorough || strict), nil
 }
 
 // Locate implements winning.Locator: the first known copy.

@@ -9,6 +9,7 @@ import (
 	"github.com/filecoin-project/go-address"
 	"github.com/filecoin-project/go-state-types/abi"
 
+	"wdpost/internal/condition"
 	"wdpost/internal/deadline"
 	"wdpost/internal/ledger"
 	"wdpost/internal/message"
@@ -37,7 +38,7 @@ type MinerConfig struct {
 	// fork.
 	ChallengeConfidence abi.ChainEpoch
 	// SubmitConfidence is how many epochs after Open messages are sent; 0
-	// means 4.
+	// means 4. More than half a window is cut to that, and told.
 	SubmitConfidence abi.ChainEpoch
 	// Parallel lets the messages of a deadline be proven at the same time
 	// instead of one after the other.
@@ -88,19 +89,30 @@ type Config struct {
 	Sender   Sender
 	Ledger   ledger.Ledger
 	Log      *slog.Logger
+	// Board is told what stands between a deadline and its proof; nil discards.
+	Board *condition.Board
+	// Outcomes is told every outcome and every step that is counted; see
+	// Outcome. It must be quick. nil discards.
+	Outcomes func(Outcome)
+	// Genesis is when epoch 0 began; the zero value means that it is not known,
+	// and that there is no clock but the heads.
+	Genesis time.Time
 
 	Miners []MinerConfig
 	// BlockDelay is the length of an epoch, as the node tells it. It bounds
 	// calls and paces retries; what is due when is decided by epochs alone.
 	BlockDelay time.Duration
-	// CallTimeout bounds one group of questions to the node, the sector
-	// checker or the sender; 0 means one minute.
+	// CallTimeout bounds one question to the node or the sender, within the
+	// time that is left; 0 means 30 seconds.
 	CallTimeout time.Duration
+
+	book *ledger.Book
+	pace *pace
 }
 
 func (c Config) withDefaults() Config {
 	if c.CallTimeout == 0 {
-		c.CallTimeout = time.Minute
+		c.CallTimeout = 30 * time.Second
 	}
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)

@@ -3,7 +3,6 @@ package poster
 import (
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
 	"sync"
 	"time"
@@ -12,8 +11,10 @@ import (
 	"github.com/filecoin-project/go-state-types/abi"
 	"github.com/filecoin-project/go-state-types/dline"
 
+	"wdpost/internal/attr"
 	"wdpost/internal/deadline"
 	"wdpost/internal/ledger"
+	"wdpost/internal/patience"
 )
 
 // Causes of a cancelled context.
@@ -31,168 +32,176 @@ type miner struct {
 	addr  address.Address
 	log   *slog.Logger
 	heads *mailbox
+	clock *clock
 	// events are what the goroutines report; only the loop receives.
-	events chan deadline.Event
-	work   sync.WaitGroup
-	warned sync.Once // of a cap on the partitions of a message
+	events   chan deadline.Event
+	work     sync.WaitGroup
+	warned   sync.Once     // of a cap on the partitions of a message
+	past     chan struct{} // closed when the past was told, or is not waited for
+	troubles *troubles
+	stamps   stamps
+	purse    purse
 
 	// The loop's own.
 	machine *deadline.Machine
 	runs    map[deadline.Ref]*run
-	resumed bool // runs of an earlier process were taken up
 
 	mu     sync.Mutex // guards the rest, which Status reads
 	states []deadline.State
 	last   dline.Info // of the last head; CurrentEpoch is its height
+	lastAt time.Time
 	seen   bool
 }
 
 func newMiner(cfg *Config, conf MinerConfig, addr address.Address) *miner {
-	return &miner{
-		cfg: cfg, conf: conf, addr: addr,
-		log:     cfg.Log.With("miner", addr.String()),
-		heads:   newMailbox(),
-		events:  make(chan deadline.Event),
-		machine: deadline.New(conf.timing()),
-		runs:    map[deadline.Ref]*run{},
+	log := cfg.Log.With(attr.Miner(addr))
+	m := &miner{
+		cfg: cfg, conf: conf, addr: addr, log: log,
+		heads:    newMailbox(),
+		clock:    &clock{genesis: cfg.Genesis, delay: cfg.BlockDelay},
+		events:   make(chan deadline.Event),
+		past:     make(chan struct{}),
+		troubles: newTroubles(cfg.Board, addr),
+		runs:     map[deadline.Ref]*run{},
 	}
+	m.machine = deadline.New(conf.timing(), m.policy)
+	return m
 }
 
 // run is the loop. It ends with ctx, after everything it started.
 func (m *miner) run(parent context.Context) {
 	ctx, cancel := context.WithCancelCause(parent)
+	defer m.troubles.clear()
 	defer m.work.Wait()
 	defer cancel(errStopping)
-	m.work.Go(func() { m.followHeads(ctx) })
+	m.guard(func() { m.readPast(ctx) })
+	m.guard(func() { m.followHeads(ctx) })
+	ticks := time.NewTicker(max(m.cfg.BlockDelay/2, time.Millisecond))
+	defer ticks.Stop()
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case ev := <-m.events:
 			m.step(ctx, ev)
+		case <-ticks.C:
+			m.step(ctx, deadline.Tick{Epoch: m.clock.epoch()})
 		}
 	}
 }
 
-// step feeds one event to the machine and carries out what it answers.
+// step feeds one event to the machine and carries out what it answers. A panic
+// costs that event.
 func (m *miner) step(ctx context.Context, ev deadline.Event) {
+	defer m.caught()
 	if h, ok := ev.(deadline.Head); ok {
 		m.mu.Lock()
-		m.last, m.seen = h.Info, true
+		m.last, m.lastAt, m.seen = h.Info, time.Now(), true
 		m.mu.Unlock()
 	}
 	for _, a := range m.machine.Step(ev) {
 		m.perform(ctx, a)
 	}
-	if !m.resumed {
-		m.resumed = true
-		m.work.Go(func() { m.resume(ctx) })
-	}
+	states := m.machine.Snapshot()
 	m.mu.Lock()
-	m.states = m.machine.Snapshot()
+	m.states = states
 	m.mu.Unlock()
+	m.troubles.look(m, states)
 }
 
 // perform carries out one action.
 func (m *miner) perform(ctx context.Context, a deadline.Action) {
 	switch a := a.(type) {
 	case deadline.Start:
-		r := m.runs[a.Ref]
-		if r == nil {
-			r = newRun(ctx, m, a.Ref, a.Info)
-			m.runs[a.Ref] = r
-		}
-		r.spawn(r.working, func(ctx context.Context) deadline.Event { return r.plan(ctx, a.Try) },
-			func(why string) deadline.Event { return deadline.PlanFailed{Ref: a.Ref, Reason: why} })
+		m.start(ctx, a)
 	case deadline.Prove:
-		r := m.runs[a.Ref]
-		r.spawn(r.working, func(ctx context.Context) deadline.Event { return r.prove(ctx, a) },
-			func(why string) deadline.Event {
-				return deadline.ProveFailed{Ref: a.Ref, Batch: a.Batch, Reason: why}
+		r := m.runOf(ctx, a.Ref)
+		m.spawn(r.working, r.all, func(ctx context.Context) deadline.Event { return r.prove(ctx, a) },
+			func(why deadline.Failure) deadline.Event {
+				return deadline.ProveFailed{Ref: a.Ref, Batch: a.Batch, Why: why}
 			})
 	case deadline.Submit:
-		r := m.runs[a.Ref]
-		r.spawn(r.working, func(ctx context.Context) deadline.Event { return r.submit(ctx, a) },
-			func(why string) deadline.Event {
-				return deadline.SubmitFailed{Ref: a.Ref, Batch: a.Batch, Reason: why}
+		r := m.runOf(ctx, a.Ref)
+		m.spawn(r.working, r.all, func(ctx context.Context) deadline.Event { return r.submit(ctx, a) },
+			func(why deadline.Failure) deadline.Event {
+				return deadline.SubmitFailed{Ref: a.Ref, Batch: a.Batch, Why: why}
 			})
-	case deadline.Wait:
-		r := m.runs[a.Ref]
-		if r == nil { // resumed after its window closed
-			r = newRun(ctx, m, a.Ref, deadline.At(m.lastInfo(), a.Key))
-			m.runs[a.Ref] = r
-		}
-		r.spawn(r.all, func(ctx context.Context) deadline.Event { return r.wait(ctx, a) },
-			func(why string) deadline.Event {
-				return deadline.WaitFailed{Ref: a.Ref, Batch: a.Batch, Reason: why}
-			})
+	case deadline.AskChain:
+		r := m.runOf(ctx, a.Ref)
+		m.spawn(r.all, r.all, func(ctx context.Context) deadline.Event { return r.askChain(ctx, a) },
+			func(why deadline.Failure) deadline.Event { return deadline.AskFailed{Ref: a.Ref, Why: why} })
 	case deadline.Abort:
-		m.log.Warn("run aborted", "deadline", a.Key.Index, "period_start", a.Key.PeriodStart, "reason", a.Reason)
-		if r := m.runs[a.Ref]; r != nil {
-			r.cancel(errAborted)
-			delete(m.runs, a.Ref)
-		}
+		m.log.Warn("run aborted", attr.Deadline(a.Key.Index), attr.PeriodStart(a.Key.PeriodStart), attr.Reason(a.Reason))
+		m.drop(a.Ref)
 	case deadline.Stop:
 		if r := m.runs[a.Ref]; r != nil {
 			r.stop(errWindowClosed)
 		}
-	case deadline.CheckRecoveries:
-		m.work.Go(func() { m.recoverFaults(ctx, a.Info) })
 	case deadline.End:
-		m.finish(ctx, a)
+		m.finish(a)
+	case deadline.Silent:
+		m.log.Warn("no new head for a while; nothing can be started or sent until the node tells of one", attr.Epoch(a.Head), attr.Count(int(a.Epochs)))
+		m.troubles.silent(a)
+	case deadline.Heard:
+		m.log.Info("the node tells of new heads again", attr.Count(int(a.Epochs)))
+		m.troubles.heard()
+	default:
+		m.performMessage(ctx, a)
 	}
 }
 
-// finish closes a run: its outcome is logged here and nowhere else, and kept.
-func (m *miner) finish(ctx context.Context, a deadline.End) {
-	if r := m.runs[a.Ref]; r != nil {
+// performMessage carries out what is asked for a message that was handed over.
+func (m *miner) performMessage(ctx context.Context, a deadline.Action) {
+	switch a := a.(type) {
+	case deadline.Watch:
+		r := m.runOf(ctx, a.Ref)
+		watch := r.rewatch(a.Batch)
+		m.spawn(watch, r.all, func(ctx context.Context) deadline.Event { return r.watch(ctx, a) },
+			func(deadline.Failure) deadline.Event { return nil })
+	case deadline.Replace:
+		r := m.runOf(ctx, a.Ref)
+		m.spawn(r.working, r.all, func(ctx context.Context) deadline.Event { return r.replace(ctx, a) },
+			func(why deadline.Failure) deadline.Event {
+				return deadline.Replaced{Ref: a.Ref, Batch: a.Batch, Attempt: a.Attempt, Why: why}
+			})
+	case deadline.GiveUp:
+		r := m.runOf(ctx, a.Ref)
+		m.spawn(r.all, r.all, func(ctx context.Context) deadline.Event { return r.giveUp(ctx, a) },
+			func(why deadline.Failure) deadline.Event {
+				return deadline.GaveUp{Ref: a.Ref, Batch: a.Batch, Attempt: a.Attempt, Why: why}
+			})
+	}
+}
+
+func (m *miner) start(ctx context.Context, a deadline.Start) {
+	r := m.runs[a.Ref]
+	if r == nil {
+		r = newRun(ctx, m, a.Ref, a.Info)
+		m.runs[a.Ref] = r
+	}
+	plan := r.plan
+	if a.Kind == deadline.Recovery {
+		plan = r.look
+	}
+	m.spawn(r.working, r.all, func(ctx context.Context) deadline.Event { return plan(ctx, a.Try) },
+		func(why deadline.Failure) deadline.Event { return deadline.PlanFailed{Ref: a.Ref, Why: why} })
+}
+
+// runOf returns the run of ref; one that begins after its window closed has
+// none yet.
+func (m *miner) runOf(ctx context.Context, ref deadline.Ref) *run {
+	r := m.runs[ref]
+	if r == nil {
+		r = newRun(ctx, m, ref, deadline.At(m.lastInfo(), ref.Key))
+		m.runs[ref] = r
+	}
+	return r
+}
+
+func (m *miner) drop(ref deadline.Ref) {
+	if r := m.runs[ref]; r != nil {
 		r.cancel(errAborted)
-		delete(m.runs, a.Ref)
-	}
-	end := m.summary(a)
-	log := m.log.With("deadline", a.Key.Index, "period_start", a.Key.PeriodStart, "partitions_proven", end.Proven)
-	switch a.Outcome.Verdict {
-	case deadline.Missed:
-		log.Error("deadline missed", "reason", a.Outcome.Reason)
-	case deadline.Proven:
-		log.Info("deadline proven")
-	case deadline.NothingToProve:
-		log.Info("deadline has nothing to prove")
-	}
-	m.work.Go(func() { m.keepEnd(ctx, a, end) })
-}
-
-// summary counts what an outcome covers.
-func (m *miner) summary(a deadline.End) ledger.RunEnd {
-	end := ledger.RunEnd{Verdict: a.Outcome.Verdict.String(), Reason: a.Outcome.Reason, Proven: a.Outcome.OnChain, At: time.Now()}
-	for _, b := range a.Outcome.Batches {
-		if partitions, err := ledger.ParsePartitions(string(b.ID)); err == nil && b.Stage == deadline.Landed {
-			end.Proven += len(partitions)
-		}
-	}
-	return end
-}
-
-// keepEnd writes the outcome down, trying for a while even when the manager is
-// stopping.
-func (m *miner) keepEnd(ctx context.Context, a deadline.End, end ledger.RunEnd) {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), m.cfg.CallTimeout)
-	defer cancel()
-	key := m.runKey(a.Key)
-	if proofs, err := m.cfg.Ledger.Proofs(ctx, key); err == nil {
-		for _, p := range proofs {
-			end.Skipped += len(p.Skipped)
-		}
-	}
-	err := m.retry(ctx, func() error {
-		err := m.cfg.Ledger.EndRun(ctx, key, end)
-		if errors.Is(err, ledger.ErrNotFound) { // it was passed over and never opened
-			return errors.Join(m.cfg.Ledger.OpenRun(ctx, m.newLedgerRun(a.Info)), m.cfg.Ledger.EndRun(ctx, key, end))
-		}
-		return err
-	})
-	if err != nil {
-		m.log.Error("the outcome of a deadline could not be kept", "deadline", a.Key.Index, "period_start", a.Key.PeriodStart, "error", err)
+		delete(m.runs, ref)
 	}
 }
 
@@ -214,10 +223,15 @@ func (m *miner) lastInfo() dline.Info {
 	return m.last
 }
 
-// timeOf estimates when the head will be at epoch, counted from the head now,
-// so that neither a wrong clock nor a slow chain makes it too early.
+// timeOf is when epoch begins: by the clock, or counted from the last head
+// where the clock is not known or cannot be believed.
 func (m *miner) timeOf(epoch abi.ChainEpoch) time.Time {
-	return time.Now().Add(time.Duration(epoch-m.lastInfo().CurrentEpoch) * m.cfg.BlockDelay)
+	if t, ok := m.clock.timeOf(epoch); ok {
+		return t
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return time.Now().Add(time.Duration(epoch-m.last.CurrentEpoch) * m.cfg.BlockDelay)
 }
 
 // send gives an event to the loop, unless the manager is stopping.
@@ -234,7 +248,7 @@ func (m *miner) pause(ctx context.Context, try int) bool {
 	if try <= 0 {
 		return ctx.Err() == nil
 	}
-	return sleep(ctx, max(m.cfg.BlockDelay/8<<min(try-1, 3), time.Millisecond))
+	return patience.Sleep(ctx, max(m.cfg.BlockDelay/8<<min(try-1, 3), time.Millisecond)) == nil
 }
 
 // pauseLong is pause for what costs others time: it doubles up to four epochs.
@@ -242,19 +256,7 @@ func (m *miner) pauseLong(ctx context.Context, try int) bool {
 	if try <= 0 {
 		return ctx.Err() == nil
 	}
-	return sleep(ctx, max(m.cfg.BlockDelay/8<<min(try-1, 5), time.Millisecond))
-}
-
-// sleep reports whether ctx lasted for d.
-func sleep(ctx context.Context, d time.Duration) bool {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-ctx.Done():
-		return false
-	case <-t.C:
-		return true
-	}
+	return patience.Sleep(ctx, max(m.cfg.BlockDelay/8<<min(try-1, 5), time.Millisecond)) == nil
 }
 
 // levelOfTry is the level at which a failed attempt is logged: a warning for the
@@ -266,69 +268,11 @@ func levelOfTry(try int) slog.Level {
 	return slog.LevelDebug
 }
 
-// retry calls f until it succeeds or ctx ends, and returns the last error.
-func (m *miner) retry(ctx context.Context, f func() error) error {
-	for try := 1; ; try++ {
-		err := f()
-		if err == nil || !m.pause(ctx, try) {
-			return err
-		}
+// failure is an error in the words of the machine.
+func failure(err error) deadline.Failure {
+	var vague *vagueError
+	return deadline.Failure{
+		Text:  err.Error(),
+		Vague: errors.As(err, &vague) || errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled),
 	}
-}
-
-// followHeads asks the node for the deadline at each head and tells the loop.
-// When the node does not answer, the deadline follows from the one before: the
-// grid of windows does not change.
-func (m *miner) followHeads(ctx context.Context) {
-	silence := time.NewTimer(m.silence())
-	defer silence.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-silence.C:
-			m.log.Warn("no new head for a while; nothing can be started or sent until the node tells of one", "waited", m.silence())
-			continue
-		case <-m.heads.filled:
-			silence.Reset(m.silence())
-		}
-		h, ok := m.heads.take()
-		if !ok || h.TipSet == nil {
-			continue
-		}
-		di, err := m.provingDeadline(ctx, h)
-		if err != nil {
-			m.log.Warn("the node does not tell the proving deadline; trying again", "epoch", h.TipSet.Height, "error", err)
-			if m.pause(ctx, 3) {
-				m.heads.putBack(h)
-			}
-			continue
-		}
-		m.send(ctx, deadline.Head{Info: di, RevertedFrom: h.RevertedFrom})
-	}
-}
-
-// silence is how long heads may stay away before it is worth a word.
-func (m *miner) silence() time.Duration { return max(10*m.cfg.BlockDelay, 10*time.Second) }
-
-func (m *miner) provingDeadline(ctx context.Context, h Head) (dline.Info, error) {
-	call, cancel := context.WithTimeout(ctx, min(m.cfg.CallTimeout, max(m.cfg.BlockDelay, time.Second)))
-	defer cancel()
-	di, err := m.cfg.Chain.StateMinerProvingDeadline(call, m.addr, h.TipSet.Key())
-	if err == nil && di != nil && di.WPoStPeriodDeadlines > 0 && di.WPoStChallengeWindow > 0 {
-		info := *di
-		info.CurrentEpoch = h.TipSet.Height
-		return info, nil
-	}
-	if err == nil {
-		err = fmt.Errorf("the node's answer is no deadline: %+v", di)
-	}
-	m.mu.Lock()
-	last, seen := m.last, m.seen
-	m.mu.Unlock()
-	if seen && ctx.Err() == nil {
-		m.log.Debug("the deadline of the head was computed, the node does not tell it", "epoch", h.TipSet.Height, "error", err)
-		return deadline.Current(last, h.TipSet.Height), nil
-	}
-	return dline.Info{}, err
 }

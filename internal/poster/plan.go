@@ -2,22 +2,31 @@ package poster
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/filecoin-project/go-bitfield"
 	mineractor "github.com/filecoin-project/go-state-types/builtin/v18/miner"
-	"github.com/filecoin-project/go-state-types/dline"
+	"github.com/filecoin-project/go-state-types/network"
 
+	"wdpost/internal/attr"
+	"wdpost/internal/condition"
 	"wdpost/internal/deadline"
 	"wdpost/internal/ledger"
 	"wdpost/internal/lotus"
 )
 
-// ledgerPatience is how many times planning fails over a silent ledger before
-// it goes on without: message ids follow from the question, so nothing is sent
-// twice even then, but a proof may be made again.
-const ledgerPatience = 3
+// Of the patience with a ledger that does not answer.
+const (
+	// ledgerPatience is how many times planning fails over it before it goes on
+	// without: message ids follow from the question, so nothing is sent twice
+	// even then, but a proof may be made again.
+	ledgerPatience = 3
+	// readLimit is how long one read of the past may take.
+	readLimit = 2 * time.Second
+)
 
 // plan finds out what the deadline needs: the partitions to be proven that the
 // chain does not show as proven, put into batches, each where an earlier run
@@ -27,33 +36,34 @@ func (r *run) plan(ctx context.Context, try int) deadline.Event {
 		return nil
 	}
 	if try == 0 {
-		r.log.Info("deadline started", "challenge", r.info.Challenge, "open", r.info.Open, "close", r.info.Close, "epoch", r.info.CurrentEpoch)
+		r.log.Info("deadline started", attr.Challenge(r.info.Challenge), attr.Open(r.info.Open), attr.Close(r.info.Close), attr.Epoch(r.info.CurrentEpoch))
 	}
-	call, cancel := r.call(ctx)
-	defer cancel()
-	fail := func(err error) deadline.Event { return deadline.PlanFailed{Ref: r.ref, Reason: err.Error()} }
-
-	past, err := r.past(call)
-	if err != nil {
-		if try < ledgerPatience {
-			return fail(err)
-		}
-		r.log.Error("planning without the ledger", "error", err)
-	}
-	due, posted, err := r.due(call)
-	if err != nil {
-		return fail(err)
+	var now *now
+	var past error
+	err := together(ctx,
+		func(ctx context.Context) error { past = r.m.cfg.book.Read(ctx, r.key, readLimit); return nil },
+		func(ctx context.Context) (err error) { now, err = r.now(ctx); return err })
+	switch {
+	case ctx.Err() != nil:
+		return nil
+	case err != nil:
+		r.log.Log(ctx, levelOfTry(try), "the deadline could not be planned, retrying", attr.Failures(try+1), attr.Err(err))
+		return deadline.PlanFailed{Ref: r.ref, Why: failure(err)}
+	case past != nil && try < ledgerPatience:
+		return deadline.PlanFailed{Ref: r.ref, Why: failure(past)}
+	case past != nil:
+		r.log.Error("planning without the ledger", attr.Err(past))
 	}
 	r.m.warned.Do(func() { r.warnOfCap() })
 
-	batches, planned := r.takeUp(due, posted, past)
+	batches, planned := r.takeUp(now.due, now.posted)
 	onChain := 0
 	var left []partition
-	for _, p := range due {
+	for _, p := range now.due {
 		taken := slices.ContainsFunc(batches, func(b *batch) bool { return slices.Contains(b.indices(), p.index) })
 		switch {
 		case taken:
-		case slices.Contains(posted, p.index):
+		case slices.Contains(now.posted, p.index):
 			onChain++
 		default:
 			left = append(left, p)
@@ -64,63 +74,134 @@ func (r *run) plan(ctx context.Context, try int) deadline.Event {
 		planned = append(planned, deadline.PlannedBatch{ID: b.id(), Stage: deadline.Proving})
 	}
 	r.add(batches...)
-	r.keepPlan(ctx, batches)
-	r.log.Info("deadline planned", "partitions", len(due), "on_chain", onChain, "messages", len(batches))
-	return deadline.Planned{Ref: r.ref, Batches: planned, OnChain: onChain}
+	r.mu.Lock()
+	r.due = map[uint64][]uint64{}
+	for _, p := range now.due {
+		r.due[p.index] = p.toProve
+	}
+	r.mu.Unlock()
+	r.keepPlan(batches)
+	r.log.Info("deadline planned", attr.PartitionCount(len(now.due)), attr.OnChain(onChain), attr.MessageCount(len(batches)))
+	return deadline.Planned{Ref: r.ref, Batches: planned, OnChain: onChain, AllFaulty: now.allFaulty}
 }
 
-// due asks the node for the partitions with sectors to prove, and for the
-// indices of those already proven in this window.
-func (r *run) due(ctx context.Context) (due []partition, posted []uint64, err error) {
-	chain := r.m.cfg.Chain
-	head, err := chain.ChainHead(ctx)
+// now is what the chain shows of a deadline.
+type now struct {
+	head      *lotus.TipSet
+	due       []partition // with sectors to prove
+	posted    []uint64    // proven already in this window
+	allFaulty int         // partitions whose sectors are all faulty, none recovering
+}
+
+// now asks the node, in two round trips, for the partitions with sectors to
+// prove, for those proven already, and for the rules in force.
+func (r *run) now(ctx context.Context) (*now, error) {
+	head, err := r.head(ctx)
 	if err != nil {
-		return nil, nil, fmt.Errorf("read the head: %w", err)
+		return nil, err
 	}
 	if head.Height <= r.info.Challenge {
-		return nil, nil, fmt.Errorf("the node answers from epoch %d, before the challenge at %d", head.Height, r.info.Challenge)
+		return nil, fmt.Errorf("the node answers from epoch %d, before the challenge at %d", head.Height, r.info.Challenge)
 	}
-	tsk := head.Key()
-	info, err := chain.StateMinerInfo(ctx, r.m.addr, tsk)
-	if err != nil {
-		return nil, nil, fmt.Errorf("read the miner's info: %w", err)
+	n := &now{head: head}
+	err = together(ctx,
+		func(ctx context.Context) error { return r.readRules(ctx, head.Key()) },
+		func(ctx context.Context) (err error) {
+			n.due, n.allFaulty, err = r.toProve(ctx, head.Key())
+			return err
+		},
+		func(ctx context.Context) (err error) {
+			n.posted, err = r.posted(ctx, head.Key())
+			return err
+		})
+	return n, err
+}
+
+// head is the node's head, refused where the node is behind what it told before
+// or behind the window.
+func (r *run) head(ctx context.Context) (*lotus.TipSet, error) {
+	head, err := ask(ctx, r.limit(), "read the head", r.m.cfg.Chain.ChainHead)
+	if err == nil && head == nil {
+		err = errors.New("read the head: the node answers with nothing")
 	}
-	nv, err := chain.StateNetworkVersion(ctx, tsk)
 	if err != nil {
-		return nil, nil, fmt.Errorf("read the network version: %w", err)
+		return nil, err
+	}
+	if known, older := r.m.olderThanKnown(head.Height); older {
+		return nil, fmt.Errorf("the node answers from epoch %d, it told of %d before", head.Height, known)
+	}
+	return head, nil
+}
+
+// readRules asks for what bounds a message of the miner.
+func (r *run) readRules(ctx context.Context, tsk lotus.TipSetKey) error {
+	var info *lotus.MinerInfo
+	var nv network.Version
+	err := together(ctx,
+		func(ctx context.Context) (err error) { info, err = r.minerInfo(ctx, tsk); return err },
+		func(ctx context.Context) (err error) {
+			nv, err = ask(ctx, r.limit(), "read the network version", func(ctx context.Context) (network.Version, error) {
+				return r.m.cfg.Chain.StateNetworkVersion(ctx, tsk)
+			})
+			return err
+		})
+	if err != nil {
+		return err
 	}
 	r.mu.Lock()
+	defer r.mu.Unlock()
 	r.rules = rules{
 		proofType:        info.WindowPoStProofType,
 		partitionSectors: info.WindowPoStPartitionSectors,
+		sectorSize:       info.SectorSize,
 		maxPartitions:    maxPartitions(nv, info.WindowPoStPartitionSectors),
 	}
-	r.mu.Unlock()
-	if due, err = r.m.toProve(ctx, r.info, tsk); err != nil {
-		return nil, nil, err
-	}
-	posted, err = r.m.posted(ctx, r.info, tsk)
-	return due, posted, err
+	return nil
 }
 
-// toProve lists the partitions of a deadline that have sectors to be proven:
-// live ones that are not faulty, and those declared recovered.
-func (m *miner) toProve(ctx context.Context, di dline.Info, tsk lotus.TipSetKey) ([]partition, error) {
-	partitions, err := m.cfg.Chain.StateMinerPartitions(ctx, m.addr, di.Index, tsk)
-	if err != nil {
-		return nil, fmt.Errorf("list the partitions: %w", err)
+func (r *run) minerInfo(ctx context.Context, tsk lotus.TipSetKey) (*lotus.MinerInfo, error) {
+	info, err := ask(ctx, r.limit(), "read the miner's info", func(ctx context.Context) (*lotus.MinerInfo, error) {
+		return r.m.cfg.Chain.StateMinerInfo(ctx, r.m.addr, tsk)
+	})
+	if err == nil && info == nil {
+		err = errors.New("read the miner's info: the node answers with nothing")
 	}
-	var due []partition
+	return info, err
+}
+
+// partitions lists the partitions of the deadline.
+func (r *run) partitions(ctx context.Context, tsk lotus.TipSetKey) ([]lotus.Partition, error) {
+	return ask(ctx, r.limit(), "list the partitions", func(ctx context.Context) ([]lotus.Partition, error) {
+		return r.m.cfg.Chain.StateMinerPartitions(ctx, r.m.addr, r.info.Index, tsk)
+	})
+}
+
+// toProve lists the partitions of the deadline that have sectors to be proven:
+// live ones that are not faulty, and those declared recovered. It counts those
+// that have live sectors and none to be proven.
+func (r *run) toProve(ctx context.Context, tsk lotus.TipSetKey) (due []partition, allFaulty int, err error) {
+	partitions, err := r.partitions(ctx, tsk)
+	if err != nil {
+		return nil, 0, err
+	}
+	return dueOf(partitions)
+}
+
+func dueOf(partitions []lotus.Partition) (due []partition, allFaulty int, err error) {
 	for i, p := range partitions {
 		sectors, err := provable(p)
 		if err != nil {
-			return nil, fmt.Errorf("partition %d: %w", i, err)
+			return nil, 0, fmt.Errorf("partition %d: %w", i, err)
 		}
 		if len(sectors) > 0 {
 			due = append(due, partition{index: uint64(i), toProve: sectors})
+			continue
+		}
+		if live, err := p.LiveSectors.IsEmpty(); err == nil && !live {
+			allFaulty++
 		}
 	}
-	return due, nil
+	return due, allFaulty, nil
 }
 
 func provable(p lotus.Partition) ([]uint64, error) {
@@ -139,15 +220,17 @@ func provable(p lotus.Partition) ([]uint64, error) {
 func numbers(b bitfield.BitField) ([]uint64, error) { return b.All(mineractor.AddressedSectorsMax) }
 
 // posted lists the partitions that the chain shows as proven in this window.
-func (m *miner) posted(ctx context.Context, di dline.Info, tsk lotus.TipSetKey) ([]uint64, error) {
-	deadlines, err := m.cfg.Chain.StateMinerDeadlines(ctx, m.addr, tsk)
+func (r *run) posted(ctx context.Context, tsk lotus.TipSetKey) ([]uint64, error) {
+	deadlines, err := ask(ctx, r.limit(), "read what is proven already", func(ctx context.Context) ([]lotus.Deadline, error) {
+		return r.m.cfg.Chain.StateMinerDeadlines(ctx, r.m.addr, tsk)
+	})
 	if err != nil {
-		return nil, fmt.Errorf("read what is proven already: %w", err)
+		return nil, err
 	}
-	if di.Index >= uint64(len(deadlines)) {
-		return nil, fmt.Errorf("the node knows %d deadlines, not number %d", len(deadlines), di.Index)
+	if r.info.Index >= uint64(len(deadlines)) {
+		return nil, fmt.Errorf("the node knows %d deadlines, not number %d", len(deadlines), r.info.Index)
 	}
-	return deadlines[di.Index].PostSubmissions.All(mineractor.AddressedPartitionsMax)
+	return deadlines[r.info.Index].PostSubmissions.All(mineractor.AddressedPartitionsMax)
 }
 
 // perMessage is how many partitions share one message.
@@ -159,9 +242,14 @@ func (r *run) perMessage() uint64 {
 	return limit
 }
 
+// warnOfCap tells of settings that this network does not allow.
 func (r *run) warnOfCap() {
 	if want, limit := r.m.conf.MaxPartitionsPerPoStMessage, r.chainRules().maxPartitions; want > limit {
-		r.m.log.Warn("MaxPartitionsPerPoStMessage is more than the network accepts; it is capped", "configured", want, "network", limit)
+		r.m.log.Warn("MaxPartitionsPerPoStMessage is more than the network accepts; it is capped", attr.Count(int(want)), attr.Limit(limit))
+	}
+	if tight := r.m.conf.timing().Tight(r.info); tight != "" {
+		r.m.log.Warn(tight)
+		r.m.cfg.Board.Set(condition.Condition{Kind: condition.SubmitTooLate, Subject: r.m.addr.String(), Detail: tight})
 	}
 }
 
@@ -182,34 +270,11 @@ func group(partitions []partition, size uint64) []*batch {
 	return out
 }
 
-// past is what the ledger holds of this deadline.
-type past struct {
-	proofs   []ledger.Proof
-	messages []ledger.Message
-}
-
-// past opens the run in the ledger and reads what an earlier one left there.
-func (r *run) past(ctx context.Context) (past, error) {
-	if err := r.m.cfg.Ledger.OpenRun(ctx, r.m.newLedgerRun(r.info)); err != nil {
-		return past{}, err
-	}
-	return r.m.readPast(ctx, r.key)
-}
-
-func (m *miner) readPast(ctx context.Context, key ledger.RunKey) (past, error) {
-	proofs, err := m.cfg.Ledger.Proofs(ctx, key)
-	if err != nil {
-		return past{}, err
-	}
-	messages, err := m.cfg.Ledger.Messages(ctx, key)
-	return past{proofs: proofs, messages: messages}, err
-}
-
 // lastMessages returns the latest PoSt message of each batch, by its name, and
 // all of them by attempt.
-func (p past) lastMessages() (last map[string]ledger.Message, all map[string]map[int]ledger.Message) {
+func lastMessages(messages []ledger.Message) (last map[string]ledger.Message, all map[string]map[int]ledger.Message) {
 	last, all = map[string]ledger.Message{}, map[string]map[int]ledger.Message{}
-	for _, msg := range p.messages {
+	for _, msg := range messages {
 		if msg.Kind != ledger.KindPoSt {
 			continue
 		}
@@ -239,10 +304,11 @@ func stageOf(msg ledger.Message) deadline.Stage {
 
 // takeUp makes batches of what the ledger holds and the deadline still needs:
 // proofs of exactly the sectors that are due, and messages on their way.
-func (r *run) takeUp(due []partition, posted []uint64, past past) (batches []*batch, planned []deadline.PlannedBatch) {
-	last, all := past.lastMessages()
-	for i := range past.proofs {
-		proof := &past.proofs[i]
+func (r *run) takeUp(due []partition, posted []uint64) (batches []*batch, planned []deadline.PlannedBatch) {
+	last, all := lastMessages(r.m.cfg.book.Messages(r.key))
+	proofs := r.m.cfg.book.Proofs(r.key)
+	for i := range proofs {
+		proof := &proofs[i]
 		name := proof.Partitions.String()
 		msg, sent := last[name]
 		b := &batch{proof: proof, messages: all[name]}
@@ -265,7 +331,7 @@ func (r *run) takeUp(due []partition, posted []uint64, past past) (batches []*ba
 		if sent {
 			p.Stage, p.Attempt = stageOf(msg), msg.Attempt
 		}
-		r.log.Info("taken up where it was left", "partitions", name, "stage", p.Stage.String(), "attempt", p.Attempt)
+		r.log.Info("taken up where it was left", attr.Partitions(proof.Partitions), attr.Stage(p.Stage.String()), attr.Attempt(p.Attempt))
 		batches, planned = append(batches, b), append(planned, p)
 	}
 	return batches, planned
@@ -280,11 +346,11 @@ func proves(p *ledger.Proof, sectors []uint64) bool {
 }
 
 // keepPlan notes which partitions are to be proven by this run.
-func (r *run) keepPlan(ctx context.Context, batches []*batch) {
+func (r *run) keepPlan(batches []*batch) {
 	row := r.m.newLedgerRun(r.info)
 	for _, b := range batches {
 		row.Partitions = append(row.Partitions, b.indices()...)
 	}
 	slices.Sort(row.Partitions)
-	r.keep(ctx, "the plan", func(ctx context.Context) error { return r.m.cfg.Ledger.OpenRun(ctx, row) })
+	r.m.cfg.book.OpenRun(row)
 }

@@ -7,6 +7,8 @@ import (
 
 	"github.com/filecoin-project/go-address"
 	"github.com/filecoin-project/go-state-types/abi"
+
+	"wdpost/internal/ledger"
 )
 
 // Poster proves the deadlines of many miners. Miners share nothing but the
@@ -22,6 +24,7 @@ func New(cfg Config) (*Poster, error) {
 	if err := cfg.validate(); err != nil {
 		return nil, fmt.Errorf("poster: %w", err)
 	}
+	cfg.book, cfg.pace = ledger.NewBook(cfg.Ledger, cfg.Log, cfg.Board), &pace{}
 	p := &Poster{cfg: cfg}
 	for _, mc := range cfg.Miners {
 		maddr, err := address.NewIDAddress(uint64(mc.Miner))
@@ -36,11 +39,15 @@ func New(cfg Config) (*Poster, error) {
 // Run works until ctx ends and everything it started has stopped. It returns
 // nil: what is left undone is in the ledger.
 func (p *Poster) Run(ctx context.Context) error {
-	var wg sync.WaitGroup
+	bookCtx, stop := context.WithCancel(context.WithoutCancel(ctx))
+	var book, miners sync.WaitGroup
+	book.Go(func() { p.cfg.book.Run(bookCtx) })
 	for _, m := range p.miners {
-		wg.Go(func() { m.run(ctx) })
+		miners.Go(func() { m.run(ctx) })
 	}
-	wg.Wait()
+	miners.Wait()
+	stop() // what the miners left is still written
+	book.Wait()
 	return nil
 }
 
@@ -67,6 +74,7 @@ func (b *mailbox) put(h Head) {
 	defer b.mu.Unlock()
 	if b.pending != nil {
 		h.RevertedFrom = lowest(b.pending.RevertedFrom, h.RevertedFrom)
+		h.Reset = h.Reset || b.pending.Reset
 	}
 	b.pending = &h
 	select {
@@ -84,7 +92,7 @@ func (b *mailbox) putBack(h Head) {
 		b.put(h)
 		return
 	}
-	b.put(Head{TipSet: newer.TipSet, RevertedFrom: h.RevertedFrom})
+	b.put(Head{TipSet: newer.TipSet, RevertedFrom: h.RevertedFrom, Reset: h.Reset})
 }
 
 // take returns what came since the last take; ok is false if nothing did.

@@ -1,22 +1,17 @@
 package poster
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"slices"
 	"time"
 
-	"github.com/filecoin-project/go-bitfield"
-	commcid "github.com/filecoin-project/go-fil-commcid"
-	"github.com/filecoin-project/go-state-types/abi"
-	"github.com/filecoin-project/go-state-types/crypto"
-
+	"wdpost/internal/attr"
 	"wdpost/internal/deadline"
 	"wdpost/internal/ledger"
-	"wdpost/internal/lotus"
 	"wdpost/internal/task"
 	"wdpost/proofs/post"
 )
@@ -25,8 +20,13 @@ import (
 // partition.
 const proofBytes = 192
 
-// maxReasons bounds how many sectors' reasons go into one text.
-const maxReasons = 3
+// Of the rounds in which sectors that could not be read are asked for again.
+const (
+	// leastRounds are asked where another machine may read them, copies or not.
+	leastRounds = 3
+	// maxRounds bounds the rounds, however many copies there are.
+	maxRounds = 8
+)
 
 // prove makes one attempt at a batch: check its sectors, ask the prover,
 // verify, keep. Partitions without a readable sector go their own way, so that
@@ -35,34 +35,49 @@ func (r *run) prove(ctx context.Context, a deadline.Prove) deadline.Event {
 	if !r.m.pauseLong(ctx, a.Try) {
 		return nil
 	}
-	if err := r.gate.Acquire(ctx, 1); err != nil {
-		return nil // the window closed while it waited for its turn
-	}
-	defer r.gate.Release(1)
 	b := r.batch(a.Batch)
-	proof, err := r.makeProof(ctx, b, levelOfTry(a.Try))
+	made, err := r.makeProof(ctx, b, levelOfTry(a.Try))
 	if err != nil {
 		if ctx.Err() != nil {
 			return nil
 		}
-		r.log.Log(ctx, levelOfTry(a.Try), "proving failed; it is tried again", "partitions", string(a.Batch), "try", a.Try, "error", err)
-		return deadline.ProveFailed{Ref: r.ref, Batch: a.Batch, Reason: err.Error()}
+		r.log.Log(ctx, levelOfTry(a.Try), "proving failed, retrying", attr.Partitions(b.indices()), attr.Failures(a.Try+1), attr.Err(err))
+		r.tell(Outcome{What: ProofFailed, Partitions: b.indices(), Reason: err.Error()})
+		return deadline.ProveFailed{Ref: r.ref, Batch: a.Batch, Why: failure(err)}
 	}
-	return r.accept(ctx, b, proof)
+	r.tell(Outcome{What: ProofMade, Partitions: b.indices(), Proven: len(made.proof.Sectors), Skipped: len(made.proof.Skipped), Took: made.took})
+	r.saySkipped(b, made)
+	return r.accept(b, made.proof)
 }
 
-// makeProof returns a verified proof over the sectors of b that could be read.
-// Those that could not are logged at the given level.
-func (r *run) makeProof(ctx context.Context, b *batch, level slog.Level) (*ledger.Proof, error) {
-	seed, err := r.seed(ctx)
+// made is a verified proof and why sectors are not in it.
+type made struct {
+	proof  *ledger.Proof
+	why    map[uint64]error // of the skipped sectors
+	copies map[uint64][]Files
+	took   time.Duration
+}
+
+// makeProof returns a verified proof over the sectors of b that could be read by
+// anyone in time. What the check says of the others is logged at the given level.
+func (r *run) makeProof(ctx context.Context, b *batch, level slog.Level) (*made, error) {
+	head, err := r.head(ctx)
 	if err != nil {
 		return nil, err
 	}
-	sectors, err := r.m.chainSectors(ctx, b.sectors())
+	var seed [32]byte
+	var sectors []Sector
+	err = together(ctx,
+		func(ctx context.Context) (err error) { seed, err = r.seedAt(ctx, head.Key()); return err },
+		func(ctx context.Context) (err error) {
+			sectors, err = r.chainSectors(ctx, head.Key(), b.sectors())
+			return err
+		})
 	if err != nil {
 		return nil, err
 	}
-	check, err := r.m.checkSectors(ctx, r.log.With("partitions", b.indices().String()), level, r.info.Close, sectors)
+	log := r.log.With(attr.Partitions(b.indices()))
+	check, err := r.checkSectors(ctx, log, level, sectors, false)
 	if err != nil {
 		return nil, err
 	}
@@ -74,129 +89,190 @@ func (r *run) makeProof(ctx context.Context, b *batch, level slog.Level) (*ledge
 	if len(q.Replicas) == 0 {
 		return nil, fmt.Errorf("none of %d sectors can be read: %w", len(sectors), someReasons(check.Bad))
 	}
-	started := time.Now()
-	proof, q, err := r.ask(ctx, q, rules)
+	began := time.Now()
+	best, err := r.collect(ctx, q, rules, check)
 	if err != nil {
 		return nil, err
 	}
-	ok, err := r.m.cfg.Verifier.VerifyWindowPoSt(ctx, q, proof)
-	switch {
-	case err != nil:
-		return nil, fmt.Errorf("verify the proof: %w", err)
-	case !ok:
-		return nil, fmt.Errorf("the prover's proof over %d sectors is wrong", len(q.Replicas))
-	}
 	p := &ledger.Proof{
 		RunKey: r.key, Partitions: b.indices(), ProofType: int64(rules.proofType), Randomness: seed,
-		Proof: proof, CreatedAt: time.Now(),
+		Proof: best.proof, CreatedAt: time.Now(),
 	}
-	for _, rep := range q.Replicas {
+	for _, rep := range best.q.Replicas {
 		p.Sectors = append(p.Sectors, rep.SectorID)
 	}
 	p.Skipped = without(b.sectors(), p.Sectors)
-	r.log.Info("proof made and verified", "partitions", p.Partitions.String(), "sectors", len(p.Sectors), "skipped", len(p.Skipped), "took", time.Since(started))
-	return p, nil
-}
-
-// seed reads the challenge randomness of the deadline, as provers want it.
-func (r *run) seed(ctx context.Context) ([32]byte, error) {
-	call, cancel := r.call(ctx)
-	defer cancel()
-	head, err := r.m.cfg.Chain.ChainHead(call)
-	if err != nil {
-		return [32]byte{}, fmt.Errorf("read the head: %w", err)
+	out := &made{proof: p, why: maps.Clone(check.Bad), copies: check.Good, took: time.Since(began)}
+	if out.why == nil {
+		out.why = map[uint64]error{}
 	}
-	return r.seedAt(call, head.Key())
-}
-
-func (r *run) seedAt(ctx context.Context, tsk lotus.TipSetKey) ([32]byte, error) {
-	e, err := entropy(r.m.addr)
-	if err != nil {
-		return [32]byte{}, err
+	for n, err := range best.why {
+		out.why[n] = err
 	}
-	rand, err := r.m.cfg.Chain.StateGetRandomnessFromBeacon(ctx, crypto.DomainSeparationTag_WindowedPoStChallengeSeed, r.info.Challenge, e, tsk)
-	if err != nil {
-		return [32]byte{}, fmt.Errorf("read the challenge randomness of epoch %d: %w", r.info.Challenge, err)
-	}
-	return maskSeed(rand)
-}
-
-// chainSectors reads what the chain knows of the given sectors, ascending.
-func (m *miner) chainSectors(ctx context.Context, want []uint64) ([]Sector, error) {
-	call, cancel := context.WithTimeout(ctx, m.cfg.CallTimeout)
-	defer cancel()
-	head, err := m.cfg.Chain.ChainHead(call)
-	if err != nil {
-		return nil, fmt.Errorf("read the head: %w", err)
-	}
-	miner, err := m.cfg.Chain.StateMinerInfo(call, m.addr, head.Key())
-	if err != nil {
-		return nil, fmt.Errorf("read the miner's info: %w", err)
-	}
-	set := bitfield.NewFromSet(want)
-	infos, err := m.cfg.Chain.StateMinerSectors(call, m.addr, &set, head.Key())
-	if err != nil {
-		return nil, fmt.Errorf("read %d sectors from the chain: %w", len(want), err)
-	}
-	var out []Sector
-	for _, info := range infos {
-		if !isIn(want, uint64(info.SectorNumber)) {
-			continue
-		}
-		commR, err := commcid.CIDToReplicaCommitmentV1(info.SealedCID)
-		if err != nil {
-			return nil, fmt.Errorf("sector %d: its commitment %s: %w", info.SectorNumber, info.SealedCID, err)
-		}
-		s := Sector{Number: uint64(info.SectorNumber), Size: uint64(miner.SectorSize), SealProof: info.SealProof, Updated: info.SectorKeyCID != nil}
-		copy(s.CommR[:], commR)
-		out = append(out, s)
-	}
-	if len(out) != len(want) {
-		return nil, fmt.Errorf("the node knows %d of %d sectors", len(out), len(want))
-	}
-	slices.SortFunc(out, func(a, b Sector) int { return cmp.Compare(a.Number, b.Number) })
+	log.Info("proof made and verified", attr.SectorCount(len(p.Sectors)), attr.Skipped(len(p.Skipped)), attr.Took(out.took))
 	return out, nil
 }
 
-// checkSectors asks which sectors could be read, and says so in the log, at the
-// given level if some could not. The check may take a quarter of the time that
-// is left until the given epoch.
-func (m *miner) checkSectors(ctx context.Context, log *slog.Logger, level slog.Level, until abi.ChainEpoch, sectors []Sector) (CheckResult, error) {
-	started := time.Now()
-	call, cancel := context.WithTimeout(ctx, max(m.cfg.CallTimeout, time.Until(m.timeOf(until))/4))
-	defer cancel()
-	check, err := m.cfg.Sectors.CheckSectors(call, m.conf.Miner, sectors)
+// answered is a verified proof with the question that it answers.
+type answered struct {
+	q     task.Question
+	proof []byte
+	why   map[uint64]error // of the sectors asked for and not in it
+}
+
+// collect asks the prover until its proof is over every sector that anyone can
+// read. A partial answer is not the truth: what one slave could not read is
+// asked again, of another slave, another copy, another path. The best proof so
+// far is kept, and returned when nothing better comes in time.
+func (r *run) collect(ctx context.Context, q task.Question, rules rules, check CheckResult) (*answered, error) {
+	var best *answered
+	turn := map[uint64]int{} // which copy of a sector is asked for
+	for round := 0; ; round++ {
+		q.Round = round
+		call, cancel := ctx, context.CancelFunc(func() {})
+		if best != nil { // from here on it may only become better
+			call, cancel = context.WithDeadline(ctx, r.sendBy())
+		}
+		got, err := r.ask(call, q, rules)
+		cancel()
+		switch {
+		case ctx.Err() != nil:
+			return nil, ctx.Err()
+		case err != nil && best != nil:
+			r.log.Warn("sectors could not be asked for again; the proof without them is used", attr.Partitions(q.Partitions), attr.Skipped(len(best.why)), attr.Err(err))
+			return best, nil
+		case err != nil:
+			return nil, err
+		}
+		if best == nil || len(got.q.Replicas) > len(best.q.Replicas) {
+			best = got
+		}
+		again := r.askable(got, check, turn, round)
+		if len(got.why) == 0 || len(again) == 0 || round+1 >= maxRounds {
+			return best, nil
+		}
+		if left := time.Until(r.sendBy()); left < r.m.cfg.pace.usual(time.Minute) {
+			r.log.Warn("no time is left to ask for the missing sectors again; the proof without them is used", attr.Partitions(q.Partitions), attr.Skipped(len(best.why)))
+			return best, nil
+		}
+		r.log.Warn("sectors could not be read; they are asked for again, of another copy or another slave", attr.Partitions(q.Partitions),
+			attr.SkippedList(again), attr.Err(someReasons(got.why)), attr.Attempt(round+2))
+		q.Replicas = slices.Clone(q.Replicas)
+		for i, rep := range q.Replicas {
+			if _, missing := got.why[rep.SectorID]; missing {
+				turn[rep.SectorID]++
+				copies := check.Good[rep.SectorID]
+				files := copies[turn[rep.SectorID]%len(copies)]
+				q.Replicas[i].CacheDir, q.Replicas[i].SealedFile = files.CacheDir, files.SealedFile
+			}
+		}
+		if !r.m.pauseLong(ctx, round+1) {
+			return nil, ctx.Err()
+		}
+	}
+}
+
+// sendBy is when a partial proof is sent, if nothing better came: with a third
+// of the window left.
+func (r *run) sendBy() time.Time {
+	return r.m.timeOf(r.info.Close - r.info.WPoStChallengeWindow/3)
+}
+
+// askable lists the missing sectors that are worth another round: those with a
+// copy that was not asked for, and those that another machine may read.
+func (r *run) askable(got *answered, check CheckResult, turn map[uint64]int, round int) []uint64 {
+	var again []uint64
+	for n, err := range got.why {
+		kind, _ := task.FaultOf(err)
+		if turn[n]+1 < len(check.Good[n]) || kind.Elsewhere() && round+1 < leastRounds {
+			again = append(again, n)
+		}
+	}
+	slices.Sort(again)
+	return again
+}
+
+// ask puts the question, when its turn has come, and returns the verified proof
+// with the question that it answers: the one asked, without what could not be
+// read. A prover that names faults and makes no proof is asked again without
+// them.
+func (r *run) ask(ctx context.Context, q task.Question, rules rules) (*answered, error) {
+	leave, err := r.gate.enter(ctx)
 	if err != nil {
-		return check, fmt.Errorf("check the sectors: %w", err)
+		return nil, &vagueError{errors.New("waiting for its turn to prove")}
 	}
-	log = log.With("sectors", len(sectors), "good", len(check.Good), "bad", len(check.Bad), "took", time.Since(started))
-	if len(check.Bad) > 0 {
-		log.Log(ctx, level, "Checked sectors", "reasons", someReasons(check.Bad))
-	} else {
-		log.Info("Checked sectors")
+	defer leave()
+	why := map[uint64]error{}
+	for {
+		began := time.Now()
+		answer, err := r.m.cfg.Prover.ProveWindowPoSt(ctx, q)
+		if err != nil {
+			return nil, fmt.Errorf("prove %d sectors: %w", len(q.Replicas), err)
+		}
+		before := len(q.Replicas)
+		answer = answer.Normal()
+		rest := q.Without(answer.Faults)
+		switch n := len(rest.Replicas); {
+		case before-n != len(answer.Faults):
+			return nil, fmt.Errorf("the prover names %d faults, of which %d are in question", len(answer.Faults), before-n)
+		case n == 0:
+			return nil, fmt.Errorf("the prover could read none of %d sectors: %w", before, someReasons(reasonsOf(answer)))
+		}
+		maps.Copy(why, reasonsOf(answer))
+		switch n := len(rest.Replicas); {
+		case len(answer.Proofs) == 0 && n < before:
+			r.log.Info("asking again without the sectors that could not be read", attr.SectorCount(n), attr.Skipped(before-n))
+			q = rest
+			continue
+		case len(answer.Proofs) != 1:
+			return nil, fmt.Errorf("the prover answered with %d proofs instead of one", len(answer.Proofs))
+		}
+		if want := proofLength(len(rest.Replicas), rules.partitionSectors); len(answer.Proofs[0]) != want {
+			return nil, fmt.Errorf("the proof has %d bytes instead of %d", len(answer.Proofs[0]), want)
+		}
+		r.m.cfg.pace.took(time.Since(began))
+		leave() // the check holds nobody up
+		return &answered{q: rest, proof: answer.Proofs[0], why: why}, r.verify(ctx, rest, answer.Proofs[0])
 	}
-	return check, nil
 }
 
-// someReasons shows the first few of many reasons.
-func someReasons(bad map[uint64]error) error {
-	numbers := make([]uint64, 0, len(bad))
-	for n := range bad {
-		numbers = append(numbers, n)
+// verifyTries is how often a proof is held against the key before it is made
+// again: that the check failed says nothing about the proof.
+const verifyTries = 6
+
+func (r *run) verify(ctx context.Context, q task.Question, proof []byte) (err error) {
+	for try := 0; try < verifyTries && r.m.pause(ctx, try); try++ {
+		var ok bool
+		if ok, err = r.m.cfg.Verifier.VerifyWindowPoSt(ctx, q, proof); err == nil {
+			if !ok {
+				return fmt.Errorf("the prover's proof over %d sectors is wrong", len(q.Replicas))
+			}
+			return nil
+		}
+		r.log.Log(ctx, levelOfTry(try), "the proof could not be verified, retrying", attr.Partitions(q.Partitions), attr.Failures(try+1), attr.Err(err))
 	}
-	slices.Sort(numbers)
-	var errs []error
-	for _, n := range numbers[:min(len(numbers), maxReasons)] {
-		errs = append(errs, fmt.Errorf("sector %d: %w", n, bad[n]))
+	if err == nil {
+		err = ctx.Err()
 	}
-	if more := len(numbers) - maxReasons; more > 0 {
-		errs = append(errs, fmt.Errorf("and %d more", more))
-	}
-	return errors.Join(errs...)
+	return fmt.Errorf("verify the proof: %w", err)
 }
 
-// question asks for a proof over the good sectors of b.
-func (r *run) question(b *batch, rules rules, seed [32]byte, sectors []Sector, good map[uint64]Files) (task.Question, error) {
+// reasonsOf tells of each fault of an answer why.
+func reasonsOf(a task.Answer) map[uint64]error {
+	why := map[uint64]error{}
+	for _, n := range a.Faults {
+		why[n] = errors.New("the prover could not read it")
+	}
+	for _, reason := range a.Reasons {
+		for _, n := range reason.Sectors {
+			why[n] = &task.FaultError{Kind: reason.Kind, Store: reason.Store, Err: errors.New(reason.Err)}
+		}
+	}
+	return why
+}
+
+// question asks for a proof over the good sectors of b, of their best copies.
+func (r *run) question(b *batch, rules rules, seed [32]byte, sectors []Sector, good map[uint64][]Files) (task.Question, error) {
 	proofType := post.ProofType(rules.proofType)
 	if !proofType.Valid() || proofType.Kind() != post.Window {
 		return task.Question{}, fmt.Errorf("the miner's WindowPoSt proof type %d is not known", rules.proofType)
@@ -207,42 +283,11 @@ func (r *run) question(b *batch, rules rules, seed [32]byte, sectors []Sector, g
 		AllowSkip: true, NotAfter: r.m.timeOf(r.info.Close).Unix(), Deadline: &index, Partitions: b.indices(),
 	}
 	for _, s := range sectors {
-		if files, ok := good[s.Number]; ok {
-			q.Replicas = append(q.Replicas, task.Replica{SectorID: s.Number, CommR: s.CommR, CacheDir: files.CacheDir, SealedFile: files.SealedFile})
+		if files := good[s.Number]; len(files) > 0 {
+			q.Replicas = append(q.Replicas, task.Replica{SectorID: s.Number, CommR: s.CommR, CacheDir: files[0].CacheDir, SealedFile: files[0].SealedFile})
 		}
 	}
 	return q, nil
-}
-
-// ask puts the question and returns the proof with the question that it
-// answers: the one asked, without what could not be read. A prover that names
-// faults and makes no proof is asked again without them.
-func (r *run) ask(ctx context.Context, q task.Question, rules rules) ([]byte, task.Question, error) {
-	for {
-		answer, err := r.m.cfg.Prover.ProveWindowPoSt(ctx, q)
-		if err != nil {
-			return nil, q, fmt.Errorf("prove %d sectors: %w", len(q.Replicas), err)
-		}
-		before := len(q.Replicas)
-		q.Replicas = slices.DeleteFunc(slices.Clone(q.Replicas), func(rep task.Replica) bool {
-			return slices.Contains(answer.Faults, rep.SectorID)
-		})
-		switch n := len(q.Replicas); {
-		case before-n != len(answer.Faults):
-			return nil, q, fmt.Errorf("the prover names %d faults, of which %d are in question", len(answer.Faults), before-n)
-		case n == 0:
-			return nil, q, fmt.Errorf("the prover could read none of %d sectors", before)
-		case len(answer.Proofs) == 0 && n < before:
-			r.log.Info("asking again without the sectors that could not be read", "sectors", n, "faults", before-n)
-			continue
-		case len(answer.Proofs) != 1:
-			return nil, q, fmt.Errorf("the prover answered with %d proofs instead of one", len(answer.Proofs))
-		}
-		if want := proofLength(len(q.Replicas), rules.partitionSectors); len(answer.Proofs[0]) != want {
-			return nil, q, fmt.Errorf("the proof has %d bytes instead of %d", len(answer.Proofs[0]), want)
-		}
-		return answer.Proofs[0], q, nil
-	}
 }
 
 // proofLength is the size of a proof over n sectors.
@@ -254,7 +299,7 @@ func proofLength(n int, partitionSectors uint64) int {
 // accept keeps a proof. Partitions of the batch with no proven sector are
 // split off into batches of their own: they are tried again and again, and
 // the rest is sent.
-func (r *run) accept(ctx context.Context, b *batch, proof *ledger.Proof) deadline.Event {
+func (r *run) accept(b *batch, proof *ledger.Proof) deadline.Event {
 	var proven, bare []partition
 	for _, p := range b.partitions {
 		if len(without(p.toProve, proof.Sectors)) < len(p.toProve) {
@@ -271,19 +316,19 @@ func (r *run) accept(ctx context.Context, b *batch, proof *ledger.Proof) deadlin
 	}
 	kept.proof = proof
 	r.add(kept)
-	r.keep(ctx, "a proof", func(ctx context.Context) error { return r.m.cfg.Ledger.PutProof(ctx, *proof) })
+	r.m.cfg.book.PutProof(*proof)
 	if len(bare) == 0 {
 		return deadline.Proved{Ref: r.ref, Batch: b.id()}
 	}
-	ev := deadline.Replaced{
-		Ref: r.ref, Batch: b.id(), Reason: "none of its sectors could be read",
+	ev := deadline.Regrouped{
+		Ref: r.ref, Batch: b.id(), Why: deadline.Failure{Text: "none of its sectors could be read"},
 		By: []deadline.PlannedBatch{{ID: kept.id(), Stage: deadline.Ready}},
 	}
 	for _, p := range bare {
 		alone := &batch{partitions: []partition{p}}
 		r.add(alone)
 		ev.By = append(ev.By, deadline.PlannedBatch{ID: alone.id(), Stage: deadline.Proving})
-		r.log.Warn("a partition without a readable sector is tried on its own", "partition", p.index, "sectors", len(p.toProve))
+		r.log.Warn("a partition without a readable sector is tried on its own", attr.Partition(p.index), attr.SectorCount(len(p.toProve)))
 	}
 	return ev
 }

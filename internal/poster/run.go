@@ -2,21 +2,21 @@ package poster
 
 import (
 	"context"
-	"fmt"
 	"log/slog"
-	"runtime/debug"
 	"slices"
 	"sync"
+	"time"
 
+	"github.com/filecoin-project/go-address"
 	"github.com/filecoin-project/go-state-types/abi"
 	"github.com/filecoin-project/go-state-types/dline"
-	"golang.org/x/sync/semaphore"
 
+	"wdpost/internal/attr"
 	"wdpost/internal/deadline"
 	"wdpost/internal/ledger"
 )
 
-// run is one run of one deadline: what its goroutines share.
+// run is one run of one deadline, or of one recovery: what its goroutines share.
 type run struct {
 	m    *miner
 	ref  deadline.Ref
@@ -28,26 +28,35 @@ type run struct {
 	all, working context.Context
 	cancel, stop context.CancelCauseFunc
 
-	gate *semaphore.Weighted // one proof at a time, unless Parallel
+	gate *gate
 
-	mu      sync.Mutex // guards the rest
-	rules   rules
-	batches map[deadline.BatchID]*batch
+	mu       sync.Mutex // guards the rest
+	rules    rules
+	due      map[uint64][]uint64 // sectors to be proven by partition, as planned last; nil before
+	batches  map[deadline.BatchID]*batch
+	watching map[deadline.BatchID]context.CancelFunc
+	avoid    []address.Address // senders that failed in this window
+	short    int               // answers of the node that left sectors out
 }
 
 // rules are what the chain said about the miner when the run was planned.
 type rules struct {
 	proofType        abi.RegisteredPoStProof
 	partitionSectors uint64
+	sectorSize       abi.SectorSize
 	maxPartitions    uint64
 }
 
 // batch is the partitions that share one message. Its fields are written
-// before its first event and by the one goroutine that works on it.
+// before its first event and by the one goroutine that works on it; messages
+// and from are guarded by the run.
 type batch struct {
+	name       deadline.BatchID // of a declaration; a PoSt's follows from its partitions
 	partitions []partition
+	recoveries []recovery // of a declaration
 	proof      *ledger.Proof
-	messages   map[int]ledger.Message // by attempt
+	messages   map[int]ledger.Message  // by attempt
+	from       map[int]address.Address // who sent it, by attempt
 }
 
 // partition is a partition and its sectors to be proven, ascending.
@@ -65,7 +74,12 @@ func (b *batch) indices() ledger.Partitions {
 	return p
 }
 
-func (b *batch) id() deadline.BatchID { return deadline.BatchID(b.indices().String()) }
+func (b *batch) id() deadline.BatchID {
+	if b.name != "" {
+		return b.name
+	}
+	return deadline.BatchID(b.indices().String())
+}
 
 // sectors are all sectors to be proven, ascending.
 func (b *batch) sectors() []uint64 {
@@ -80,36 +94,30 @@ func (b *batch) sectors() []uint64 {
 func newRun(ctx context.Context, m *miner, ref deadline.Ref, info dline.Info) *run {
 	r := &run{
 		m: m, ref: ref, info: info, key: m.runKey(ref.Key),
-		log:     m.log.With("deadline", ref.Key.Index, "period_start", ref.Key.PeriodStart),
-		batches: map[deadline.BatchID]*batch{},
+		log:     m.log.With(attr.Deadline(info.Index), attr.PeriodStart(info.PeriodStart)),
+		batches: map[deadline.BatchID]*batch{}, watching: map[deadline.BatchID]context.CancelFunc{},
+	}
+	if ref.Kind == deadline.Recovery {
+		r.log = r.log.With(attr.Cutoff(info.FaultCutoff))
 	}
 	r.all, r.cancel = context.WithCancelCause(ctx)
 	r.working, r.stop = context.WithCancelCause(r.all)
-	width := int64(1)
-	if m.conf.Parallel {
-		width = 1 << 20
-	}
-	r.gate = semaphore.NewWeighted(width)
+	r.gate = newGate(m.conf.Parallel, func() time.Duration {
+		r.mu.Lock()
+		n := len(r.batches)
+		r.mu.Unlock()
+		// Nothing was proven yet: the window in equal parts.
+		return m.cfg.pace.usual(time.Duration(info.WPoStChallengeWindow) * m.cfg.BlockDelay / time.Duration(2*(n+1)))
+	})
 	return r
 }
 
-// spawn runs f and gives its event to the loop. A panic in f costs this one
-// attempt: it becomes the event that failed makes of its text.
-func (r *run) spawn(ctx context.Context, f func(context.Context) deadline.Event, failed func(why string) deadline.Event) {
-	r.m.work.Go(func() {
-		ev := func() (ev deadline.Event) {
-			defer func() {
-				if p := recover(); p != nil {
-					r.log.Error("a defect was caught; the attempt is repeated", "panic", p, "stack", string(debug.Stack()))
-					ev = failed(fmt.Sprintf("panic: %v", p))
-				}
-			}()
-			return f(ctx)
-		}()
-		if ev != nil {
-			r.m.send(r.all, ev)
-		}
-	})
+// closes is the first epoch at which a message of the run is worthless.
+func (r *run) closes() abi.ChainEpoch {
+	if r.ref.Kind == deadline.Recovery {
+		return r.info.FaultCutoff
+	}
+	return r.info.Close
 }
 
 // batch returns the named batch.
@@ -127,6 +135,9 @@ func (r *run) add(batches ...*batch) {
 		if b.messages == nil {
 			b.messages = map[int]ledger.Message{}
 		}
+		if b.from == nil {
+			b.from = map[int]address.Address{}
+		}
 		r.batches[b.id()] = b
 	}
 }
@@ -137,25 +148,34 @@ func (r *run) chainRules() rules {
 	return r.rules
 }
 
-// call bounds one group of questions.
-func (r *run) call(ctx context.Context) (context.Context, context.CancelFunc) {
-	return context.WithTimeout(ctx, r.m.cfg.CallTimeout)
+// avoided lists the senders that failed in this window.
+func (r *run) avoided() []address.Address {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return slices.Clone(r.avoid)
 }
 
-// keep writes to the ledger, a few times if need be, also when the manager is
-// stopping. A ledger that stays away is no reason to miss a window: it is said,
-// and work goes on from memory.
-func (r *run) keep(ctx context.Context, what string, write func(context.Context) error) {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), r.m.cfg.CallTimeout)
-	defer cancel()
-	var err error
-	for try := range ledgerPatience {
-		if !r.m.pause(ctx, try) {
-			break
-		}
-		if err = write(ctx); err == nil {
-			return
-		}
+func (r *run) avoidSender(a address.Address) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if a != address.Undef && !slices.Contains(r.avoid, a) {
+		r.avoid = append(r.avoid, a)
 	}
-	r.log.Error("the ledger does not keep what it must; a restart now would repeat work", "what", what, "error", err)
+}
+
+// note keeps what is known of a message, in memory and in the ledger.
+func (r *run) note(b *batch, row ledger.Message) {
+	row.UpdatedAt = time.Now()
+	r.mu.Lock()
+	b.messages[row.Attempt] = row
+	r.mu.Unlock()
+	r.m.cfg.book.PutMessage(row)
+}
+
+// row is what is known of a message.
+func (r *run) row(b *batch, attempt int) (ledger.Message, bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	row, ok := b.messages[attempt]
+	return row, ok
 }

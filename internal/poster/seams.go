@@ -20,6 +20,7 @@ import (
 // again.
 type Chain interface {
 	ChainHead(ctx context.Context) (*lotus.TipSet, error)
+	ChainGetTipSetByHeight(ctx context.Context, height abi.ChainEpoch, tsk lotus.TipSetKey) (*lotus.TipSet, error)
 	StateNetworkVersion(ctx context.Context, tsk lotus.TipSetKey) (network.Version, error)
 	StateMinerInfo(ctx context.Context, miner address.Address, tsk lotus.TipSetKey) (*lotus.MinerInfo, error)
 	StateMinerProvingDeadline(ctx context.Context, miner address.Address, tsk lotus.TipSetKey) (*dline.Info, error)
@@ -31,11 +32,12 @@ type Chain interface {
 }
 
 // Head is one move of the chain's head. RevertedFrom is the lowest height that
-// was taken off the chain on the way to TipSet, 0 if the chain only grew or if
-// the way is unknown.
+// was taken off the chain on the way to TipSet, 0 if the chain only grew. Reset
+// says that the way there is not known.
 type Head struct {
 	TipSet       *lotus.TipSet
 	RevertedFrom abi.ChainEpoch
+	Reset        bool
 }
 
 // Prover makes proofs: in this process or through external processors. It
@@ -57,10 +59,11 @@ type Verifier interface {
 // SectorChecker knows where sectors lie and whether they could be read now.
 type SectorChecker interface {
 	// CheckSectors looks up each sector and checks that its files can be
-	// proven from, as strictly as it is configured for the miner. It returns
-	// before ctx ends, whatever hangs; a sector that could not be looked at in
-	// time is among Bad. An error means that nothing could be checked at all.
-	CheckSectors(ctx context.Context, miner abi.ActorID, sectors []Sector) (CheckResult, error)
+	// proven from: as strictly as it is configured for the miner, or, where
+	// thorough, by reading one challenge and comparing comm_r. It returns before
+	// ctx ends, whatever hangs; a sector that could not be looked at in time is
+	// among Bad. An error means that nothing could be checked at all.
+	CheckSectors(ctx context.Context, miner abi.ActorID, sectors []Sector, thorough bool) (CheckResult, error)
 }
 
 // Sector is a sector as the chain knows it.
@@ -72,16 +75,18 @@ type Sector struct {
 	Updated   bool // a snap sector, whose files are under update/ and update-cache/
 }
 
-// Files is where a sector lies.
+// Files is where one copy of a sector lies.
 type Files struct {
 	CacheDir   string
 	SealedFile string
+	// Stamp changes when the files do; "" where that is not known.
+	Stamp string
 }
 
 // CheckResult has each checked sector in exactly one of its maps.
 type CheckResult struct {
-	Good map[uint64]Files
-	Bad  map[uint64]error // why it cannot be proven
+	Good map[uint64][]Files // its copies, the best first
+	Bad  map[uint64]error   // why it cannot be proven
 }
 
 // Sender hands messages over and tells what became of them; see
@@ -92,7 +97,6 @@ type Sender interface {
 	Senders(ctx context.Context, wish message.Wish) ([]message.Candidate, error)
 	Push(ctx context.Context, id string, msg *lotus.Message, spec message.Spec) (message.Handle, error)
 	Find(ctx context.Context, h message.Handle) (message.Outcome, error)
-	Wait(ctx context.Context, h message.Handle, confidence uint64) (message.Outcome, error)
 	Replace(ctx context.Context, h message.Handle, to message.Price) (message.Handle, error)
 	GiveUp(ctx context.Context, h message.Handle) error
 }

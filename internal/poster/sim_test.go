@@ -15,6 +15,7 @@ import (
 	"github.com/filecoin-project/go-state-types/abi"
 	"github.com/filecoin-project/go-state-types/dline"
 
+	"wdpost/internal/condition"
 	"wdpost/internal/deadline"
 	"wdpost/internal/ledger"
 )
@@ -37,6 +38,12 @@ type sim struct {
 	ledger   *memLedger
 	log      *logBuffer
 
+	board    *condition.Board
+	genesis  time.Time
+	mu       sync.Mutex
+	outcomes []Outcome
+	stood    map[condition.Kind]string // every kind that ever stood, with a detail
+
 	adjust func(*Config) // before each start
 	poster *Poster
 	stop   func()
@@ -47,6 +54,7 @@ type sim struct {
 	reopened   bool            // runs may end more than once
 	noLedger   bool            // the ledger is not to be trusted
 	foreignIDs string          // how the ids of another's messages begin
+	another    bool            // its messages prove what is due
 }
 
 // logBuffer keeps the log of the poster.
@@ -75,8 +83,16 @@ func simulate(t *testing.T, parts map[uint64][][]uint64, f func(*sim)) {
 		s := &sim{
 			t: t, chain: chain, sender: &simSender{chain: chain}, prover: &simProver{took: 2 * simDelay}, verifier: &simVerifier{},
 			checker: &simChecker{}, ledger: newMemLedger(), log: &logBuffer{}, missedBy: map[window]bool{}, began: 21,
-			conf: MinerConfig{Miner: chain.miner, Confidence: simConfidence},
+			conf:  MinerConfig{Miner: chain.miner, Confidence: simConfidence},
+			board: condition.NewBoard(), genesis: time.Now().Add(-21 * simDelay), stood: map[condition.Kind]string{},
 		}
+		s.board.Watch(func(c condition.Change) {
+			s.mu.Lock()
+			defer s.mu.Unlock()
+			if c.Began {
+				s.stood[c.Condition.Kind] = c.Condition.Subject + ": " + c.Condition.Detail
+			}
+		})
 		defer func() {
 			if s.stop != nil {
 				s.kill()
@@ -95,7 +111,12 @@ func (s *sim) start() {
 	cfg := Config{
 		Chain: s.chain, Prover: s.prover, Verifier: s.verifier, Sectors: s.checker, Sender: s.sender, Ledger: s.ledger,
 		Log:    slog.New(slog.NewTextHandler(s.log, &slog.HandlerOptions{Level: slog.LevelDebug})),
-		Miners: []MinerConfig{s.conf}, BlockDelay: simDelay,
+		Miners: []MinerConfig{s.conf}, BlockDelay: simDelay, Board: s.board, Genesis: s.genesis,
+		Outcomes: func(o Outcome) {
+			s.mu.Lock()
+			defer s.mu.Unlock()
+			s.outcomes = append(s.outcomes, o)
+		},
 	}
 	if s.adjust != nil {
 		s.adjust(&cfg)
@@ -219,8 +240,12 @@ func (s *sim) checkWindow(state *simState, di dline.Info, epoch abi.ChainEpoch) 
 	switch {
 	case missed:
 		want = deadline.Missed
+	case len(state.due[w]) == 0 && len(state.parts[w.index]) > 0:
+		want = deadline.AllFaulty
 	case len(state.due[w]) == 0:
 		want = deadline.NothingToProve
+	case s.another:
+		want = deadline.ProvenByAnother
 	}
 	switch {
 	case !ok || run.Ended == nil:

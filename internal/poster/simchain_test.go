@@ -16,6 +16,7 @@ import (
 	"github.com/filecoin-project/go-bitfield"
 	commcid "github.com/filecoin-project/go-fil-commcid"
 	"github.com/filecoin-project/go-state-types/abi"
+	"github.com/filecoin-project/go-state-types/big"
 	mineractor "github.com/filecoin-project/go-state-types/builtin/v18/miner"
 	"github.com/filecoin-project/go-state-types/crypto"
 	"github.com/filecoin-project/go-state-types/dline"
@@ -94,9 +95,13 @@ type simMessage struct {
 	id  string
 	msg *lotus.Message
 	// outcome forces an exit code; held keeps the message out of tipsets.
-	outcome exitcode.ExitCode
-	held    bool
-	pushed  abi.ChainEpoch // the head when it was handed over
+	outcome  exitcode.ExitCode
+	held     bool
+	cheap    bool   // held until it is replaced
+	reason   string // why it waits, as the service says
+	stuck    bool   // cannot be given up
+	unsigned bool
+	pushed   abi.ChainEpoch // the head when it was handed over
 }
 
 // newSimChain begins at the given epoch with partitions by deadline, each a
@@ -121,7 +126,19 @@ func (c *simChain) tipset(height abi.ChainEpoch) *lotus.TipSet {
 	if err != nil {
 		c.t.Fatal(err)
 	}
-	return &lotus.TipSet{Cids: []cid.Cid{k}, Height: height, Blocks: []*lotus.BlockHeader{{Height: height}}}
+	return &lotus.TipSet{Cids: []cid.Cid{k}, Height: height, Blocks: []*lotus.BlockHeader{{Height: height, ParentBaseFee: big.NewInt(100)}}}
+}
+
+// stateAt is the state after the tipset of key.
+func (c *simChain) stateAt(key lotus.TipSetKey) *simState {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for i, ts := range c.heads {
+		if ts.Key().Equals(key) {
+			return c.states[i].clone()
+		}
+	}
+	return c.states[c.last()].clone()
 }
 
 func (c *simChain) last() int { return len(c.heads) - 1 }
@@ -357,8 +374,22 @@ func (c *simChain) StateMinerProvingDeadline(ctx context.Context, _ address.Addr
 	return &di, c.ask(ctx, "StateMinerProvingDeadline")
 }
 
-func (c *simChain) StateMinerDeadlines(ctx context.Context, _ address.Address, _ lotus.TipSetKey) ([]lotus.Deadline, error) {
-	s := c.state()
+func (c *simChain) ChainGetTipSetByHeight(ctx context.Context, height abi.ChainEpoch, _ lotus.TipSetKey) (*lotus.TipSet, error) {
+	if err := c.ask(ctx, "ChainGetTipSetByHeight"); err != nil {
+		return nil, err
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for i := c.last(); i >= 0; i-- {
+		if c.heads[i].Height <= height {
+			return c.heads[i], nil
+		}
+	}
+	return c.heads[0], nil
+}
+
+func (c *simChain) StateMinerDeadlines(ctx context.Context, _ address.Address, tsk lotus.TipSetKey) ([]lotus.Deadline, error) {
+	s := c.stateAt(tsk)
 	out := make([]lotus.Deadline, simPeriod/simWindow)
 	for d := range out {
 		out[d].PostSubmissions = bitfield.NewFromSet(s.posted[uint64(d)])
@@ -366,9 +397,9 @@ func (c *simChain) StateMinerDeadlines(ctx context.Context, _ address.Address, _
 	return out, c.ask(ctx, "StateMinerDeadlines")
 }
 
-func (c *simChain) StateMinerPartitions(ctx context.Context, _ address.Address, deadline uint64, _ lotus.TipSetKey) ([]lotus.Partition, error) {
+func (c *simChain) StateMinerPartitions(ctx context.Context, _ address.Address, deadline uint64, tsk lotus.TipSetKey) ([]lotus.Partition, error) {
 	var out []lotus.Partition
-	for _, p := range c.state().parts[deadline] {
+	for _, p := range c.stateAt(tsk).parts[deadline] {
 		out = append(out, lotus.Partition{
 			AllSectors: bitfield.NewFromSet(p.all), LiveSectors: bitfield.NewFromSet(p.all), ActiveSectors: bitfield.NewFromSet(without(p.all, p.faulty)),
 			FaultySectors: bitfield.NewFromSet(p.faulty), RecoveringSectors: bitfield.NewFromSet(p.recovering),

@@ -11,6 +11,7 @@ import (
 
 	"github.com/filecoin-project/go-address"
 	"github.com/filecoin-project/go-state-types/abi"
+	"github.com/filecoin-project/go-state-types/big"
 
 	"wdpost/internal/ledger"
 	"wdpost/internal/lotus"
@@ -63,16 +64,25 @@ type simSender struct {
 	faults
 }
 
-func (s *simSender) Senders(context.Context, message.Wish) ([]message.Candidate, error) {
-	from, err := address.NewIDAddress(100)
-	return []message.Candidate{{Address: from, Role: "configured"}}, err
+func (s *simSender) Senders(_ context.Context, w message.Wish) ([]message.Candidate, error) {
+	var list []message.Candidate
+	for id := uint64(100); id <= 101; id++ {
+		a, err := address.NewIDAddress(id)
+		if err != nil {
+			return nil, err
+		}
+		c := message.Candidate{Address: a, Balance: big.NewInt(1e18), Avoided: slices.Contains(w.Avoid, a)}
+		if c.Avoided {
+			list = append(list, c)
+		} else {
+			list = slices.Insert(list, 0, c)
+		}
+	}
+	if !list[0].Avoided && !list[1].Avoided {
+		slices.Reverse(list) // both are as good: the first one
+	}
+	return list, nil
 }
-
-func (s *simSender) Replace(_ context.Context, h message.Handle, _ message.Price) (message.Handle, error) {
-	return h, message.ErrRefused
-}
-
-func (s *simSender) GiveUp(context.Context, message.Handle) error { return message.ErrCannotGiveUp }
 
 func (s *simSender) Push(ctx context.Context, id string, msg *lotus.Message, spec message.Spec) (message.Handle, error) {
 	if ctx.Err() != nil {
@@ -100,37 +110,47 @@ func (s *simSender) Find(ctx context.Context, h message.Handle) (message.Outcome
 	defer s.chain.mu.Unlock()
 	h.CID = "cid of " + h.ID
 	if out, ok := s.chain.states[s.chain.last()].executed[h.ID]; ok {
-		out.Handle = h
+		out.Handle, out.Depth = h, s.chain.heads[s.chain.last()].Height-out.Height
 		return out, nil
 	}
-	if slices.ContainsFunc(s.chain.pool, func(m *simMessage) bool { return m.id == h.ID }) {
-		return message.Outcome{State: message.Pending, Handle: h}, nil
+	for _, m := range s.chain.pool {
+		if m.id == h.ID {
+			return message.Outcome{
+				State: message.Pending, Handle: h, From: m.msg.From, Reason: m.reason, Signed: !m.unsigned,
+				Price: message.Price{FeeCap: big.NewInt(1000), Premium: big.NewInt(100), GasLimit: 1e7},
+			}, nil
+		}
 	}
 	return message.Outcome{}, nil
 }
 
-func (s *simSender) Wait(ctx context.Context, h message.Handle, confidence uint64) (message.Outcome, error) {
-	if h.CID == "" {
-		return message.Outcome{}, errors.New("a message without a CID cannot be waited for")
-	}
-	for {
-		if _, err := s.ask("wait"); err != nil {
-			return message.Outcome{}, err
-		}
-		s.chain.mu.Lock()
-		out, ok := s.chain.states[s.chain.last()].executed[h.ID]
-		deep := s.chain.heads[s.chain.last()].Height-out.Height >= abi.ChainEpoch(confidence)
-		s.chain.mu.Unlock()
-		if ok && deep {
-			out.Handle = h
-			return out, nil
-		}
-		select {
-		case <-ctx.Done():
-			return message.Outcome{}, ctx.Err()
-		case <-time.After(simDelay / 2):
+// Replace lets a message that is held go.
+func (s *simSender) Replace(_ context.Context, h message.Handle, _ message.Price) (message.Handle, error) {
+	apply, err := s.ask("replace")
+	s.chain.mu.Lock()
+	defer s.chain.mu.Unlock()
+	for _, m := range s.chain.pool {
+		if m.id == h.ID && apply && m.cheap {
+			m.held, m.cheap, m.reason = false, false, ""
 		}
 	}
+	return h, err
+}
+
+// GiveUp takes a message out of the pool.
+func (s *simSender) GiveUp(_ context.Context, h message.Handle) error {
+	apply, err := s.ask("giveup")
+	if !apply || err != nil {
+		return err
+	}
+	s.chain.mu.Lock()
+	defer s.chain.mu.Unlock()
+	i := slices.IndexFunc(s.chain.pool, func(m *simMessage) bool { return m.id == h.ID })
+	if i < 0 || s.chain.pool[i].stuck {
+		return message.ErrCannotGiveUp
+	}
+	s.chain.pool = slices.Delete(s.chain.pool, i, i+1)
+	return nil
 }
 
 // simProver proves after a while, what it can read.
@@ -138,6 +158,9 @@ type simProver struct {
 	faults
 	took   time.Duration
 	broken map[uint64]bool // unreadable, though their files exist
+	blind  map[uint64]int  // unreadable for the first so many rounds: another slave sees them
+	badDir string          // unreadable in this folder
+	rounds int             // the highest asked for
 	wrong  bool            // makes proofs that do not verify
 	peer   bool            // knows nothing of AllowSkip
 }
@@ -154,9 +177,15 @@ func (p *simProver) ProveWindowPoSt(ctx context.Context, q task.Question) (task.
 	var a task.Answer
 	var good []uint64
 	for _, r := range q.Replicas {
-		if p.broken[r.SectorID] {
+		p.rounds = max(p.rounds, q.Round)
+		switch {
+		case p.broken[r.SectorID]:
 			a.Faults = append(a.Faults, r.SectorID)
-		} else {
+			a.Reasons = append(a.Reasons, task.Reason{Kind: task.FaultData, Sectors: []uint64{r.SectorID}, Err: "damaged"})
+		case q.Round < p.blind[r.SectorID], p.badDir != "" && r.CacheDir == p.badDir:
+			a.Faults = append(a.Faults, r.SectorID)
+			a.Reasons = append(a.Reasons, task.Reason{Kind: task.FaultUnseen, Store: "/mnt", Sectors: []uint64{r.SectorID}, Err: "no such file"})
+		default:
 			good = append(good, r.SectorID)
 		}
 	}
@@ -190,6 +219,8 @@ func (v *simVerifier) VerifyWindowPoSt(ctx context.Context, q task.Question, pro
 type simChecker struct {
 	faults
 	missing map[uint64]bool
+	copies  map[uint64][]Files // where a sector lies in more than one place
+	damaged map[uint64]bool    // found by a thorough check only
 	inner   sync.Mutex
 }
 
@@ -199,21 +230,26 @@ func (c *simChecker) lose(missing map[uint64]bool) {
 	c.missing = missing
 }
 
-func (c *simChecker) CheckSectors(ctx context.Context, miner abi.ActorID, sectors []Sector) (CheckResult, error) {
+func (c *simChecker) CheckSectors(ctx context.Context, miner abi.ActorID, sectors []Sector, thorough bool) (CheckResult, error) {
 	if _, err := c.ask("check"); err != nil {
 		return CheckResult{}, err
 	}
 	c.inner.Lock()
 	defer c.inner.Unlock()
-	r := CheckResult{Good: map[uint64]Files{}, Bad: map[uint64]error{}}
+	r := CheckResult{Good: map[uint64][]Files{}, Bad: map[uint64]error{}}
 	for _, s := range sectors {
 		if s.Size != 2048 || s.CommR != simCommR(s.Number) {
 			return CheckResult{}, fmt.Errorf("asked for %+v", s)
 		}
-		if c.missing[s.Number] {
+		switch {
+		case c.missing[s.Number]:
 			r.Bad[s.Number] = errors.New("no sealed file")
-		} else {
-			r.Good[s.Number] = Files{CacheDir: "/cache", SealedFile: "/sealed"}
+		case thorough && c.damaged[s.Number]:
+			r.Bad[s.Number] = errors.New("damaged")
+		case len(c.copies[s.Number]) > 0:
+			r.Good[s.Number] = c.copies[s.Number]
+		default:
+			r.Good[s.Number] = []Files{{CacheDir: "/cache", SealedFile: "/sealed"}}
 		}
 	}
 	return r, nil

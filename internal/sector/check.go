@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"sync"
 
 	"wdpost/internal/sector/store"
@@ -26,6 +27,9 @@ type Checked struct {
 	Wanted
 	Location
 	Err error
+	// Others are further copies, in the order in which they are worth a try.
+	// They were not looked at.
+	Others []Location
 }
 
 // ErrNotFound means that no configured store is known to hold the sector.
@@ -68,10 +72,10 @@ func (c *Checker) checkCopies(ctx context.Context, id ID, w Wanted, strict bool)
 		return Checked{Wanted: w, Location: Location{ID: id, Updated: w.Updated}, Err: ErrNotFound}
 	}
 	var reasons []error
-	for _, at := range copies {
+	for i, at := range copies {
 		err := c.checkOne(ctx, at, w, strict)
 		if err == nil {
-			return Checked{Wanted: w, Location: at}
+			return Checked{Wanted: w, Location: at, Others: slices.Concat(copies[i+1:], copies[:i])}
 		}
 		reasons = append(reasons, err)
 	}

@@ -28,6 +28,7 @@ const IDLen = 32
 //	for each sector, ascending number:
 //	  sector number                    uint64, big-endian
 //	  comm_r                           32 bytes, as in Replica.CommR
+//	Round, where it is not 0           uint64, big-endian
 //
 // Paths, NotAfter, AllowSkip and the descriptive fields do not count: they say
 // how and until when to answer, not what is asked.
@@ -51,6 +52,9 @@ func (q Question) ID() string {
 	for _, r := range replicas {
 		u64(r.SectorID)
 		h.Write(r.CommR[:])
+	}
+	if q.Round != 0 {
+		u64(uint64(q.Round))
 	}
 	return hex.EncodeToString(h.Sum(nil)[:IDLen/2])
 }

@@ -120,6 +120,11 @@ type Question struct {
 	// Deadline and Partitions say what the task is for, for logs and views.
 	Deadline   *uint64  `json:"deadline,omitempty"`
 	Partitions []uint64 `json:"partitions,omitempty"`
+	// Round counts how often the question was asked before and answered without
+	// some of its sectors. A later round is another task: the answer of the
+	// first is kept, and the sectors are read again, by another slave where
+	// there is one.
+	Round int `json:"round,omitempty"`
 }
 
 // Answer is the result of a question ("output" of a response).
