@@ -118,6 +118,15 @@ func (f Fees) Limit() filbig.Int {
 	return filbig.Max(defaultMaxFee, filbig.Mul(f.Cap(), filbig.NewInt(BlockGasLimit)))
 }
 
+// fullGas is what a message of three full partitions uses, rounded up.
+const fullGas = 40_000_000
+
+// Need is what a sender should have, in attoFIL, to pay for that many messages
+// at the configured cap; zero where no cap is configured.
+func (f Fees) Need(messages int) filbig.Int {
+	return filbig.Mul(f.Cap(), filbig.NewInt(fullGas*int64(messages)))
+}
+
 // Scale multiplies x by f, rounded up.
 func Scale(x filbig.Int, f float64) filbig.Int {
 	r := new(big.Rat)

@@ -70,3 +70,12 @@ func TestScaleRoundsUp(t *testing.T) {
 		}
 	}
 }
+
+func TestNeed(t *testing.T) {
+	if got := (message.Fees{GasFeeCap: big.NewInt(5e9)}).Need(2); got.String() != "400000000000000000" {
+		t.Errorf("two messages at 5 nanoFIL need %s attoFIL", got)
+	}
+	if got := (message.Fees{}).Need(2); got.Sign() != 0 {
+		t.Errorf("without a cap: %s", got)
+	}
+}

@@ -254,3 +254,33 @@ func TestChoiceIsKeptForAWhile(t *testing.T) {
 		}
 	})
 }
+
+// Senders are looked at before any window: an empty one is a condition, and so
+// is none at all, until it is mended.
+func TestWatch(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(newChain())
+		clear(b.keys)
+		ctx, stop := context.WithCancel(t.Context())
+		done := make(chan struct{})
+		go func() {
+			defer close(done)
+			b.Watch(ctx, time.Minute, func() []message.Wish { return []message.Wish{wish(id(101))} })
+		}()
+		time.Sleep(90 * time.Second)
+		synctest.Wait()
+		if k := b.kinds(); !slices.Contains(k, "no_sender window") || strings.Count(b.log.String(), "no sender for the miner's messages") != 1 {
+			t.Errorf("conditions %v, log %s", k, b.log)
+		}
+		b.mu.Lock()
+		b.keys[key(id(101))] = nil
+		b.mu.Unlock()
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		if k := b.kinds(); len(k) != 0 || !strings.Contains(b.log.String(), "has a sender again") {
+			t.Errorf("conditions %v, log %s", k, b.log)
+		}
+		stop()
+		<-done
+	})
+}
