@@ -9,6 +9,9 @@ import (
 // Took is how long the thing took.
 func Took(d time.Duration) slog.Attr { return slog.Duration("took", d) }
 
+// Margin is what was left of the time for something; negative when it was late.
+func Margin(d time.Duration) slog.Attr { return slog.Duration("margin", d) }
+
 // In is when the next try comes, counted from now.
 func In(d time.Duration) slog.Attr { return slog.Duration("in", d) }
 

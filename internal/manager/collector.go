@@ -162,6 +162,9 @@ func (c collector) miner(s sink, actor uint64, r *minerRun) {
 	if r != nil {
 		if j := r.joined.Load(); j != nil {
 			admitted = true
+			if j.winning != nil {
+				c.winnings(s, name, j.winning.Status())
+			}
 			if j.poster != nil {
 				if list := j.poster.Status(); len(list) > 0 {
 					p = list[0]

@@ -307,7 +307,7 @@ func (ms *miners) checkSender(ctx context.Context, conf config.Miner) error {
 		return err
 	}
 	c := minerConfig(conf)
-	wish := message.Wish{Miner: addr, Configured: c.Senders, WorkerFallback: c.AllowWorkerFallback, OwnerFallback: c.AllowOwnerFallback}
+	wish := message.Wish{Miner: addr, Configured: c.Senders, WorkerFallback: c.AllowWorkerFallback, OwnerFallback: c.AllowOwnerFallback, Need: c.Fees.Need(2)}
 	for {
 		call, cancel := context.WithTimeout(ctx, senderLook)
 		_, err := ms.m.network.Load().payers.Senders(call, wish) // it raises what is wrong
@@ -359,7 +359,7 @@ func (m *Manager) newWinning(addr address.Address, info *lotus.MinerInfo, p *min
 	api := m.settings.Load().manager.Common.API
 	return m.cfg.Parts.Winning(winning.Config{
 		Gateways: api.Gateway, Token: api.Token,
-		Prover: p, Locator: m.stores, Clock: m.network.Load().clock, Log: m.log,
+		Prover: p, Locator: m.stores, Clock: m.network.Load().clock, Board: m.board, Log: m.log,
 		Miners: []winning.Miner{{Address: addr, SectorSize: uint64(info.SectorSize)}},
 	})
 }

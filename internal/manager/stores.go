@@ -18,6 +18,7 @@ import (
 	"wdpost/internal/patience"
 	"wdpost/internal/poster"
 	"wdpost/internal/sector"
+	"wdpost/internal/winning"
 )
 
 // stores are the configured stores, those of them that are whole, and the check
@@ -144,14 +145,18 @@ func (s *stores) CheckSectors(ctx context.Context, miner abi.ActorID, sectors []
 	return checkSectors(ctx, s.current.Load().checker, miner, sectors, thorough || strict), nil
 }
 
-// Locate implements winning.Locator: the first known copy.
-func (s *stores) Locate(_ context.Context, miner, number uint64, updated bool) (cacheDir, sealedFile string, err error) {
+// Locate implements winning.Locator.
+func (s *stores) Locate(_ context.Context, miner, number uint64, updated bool) ([]winning.Files, error) {
 	id := sector.ID{Miner: miner, Number: number}
 	found := s.current.Load().locator.Find(id, updated)
 	if len(found) == 0 {
-		return "", "", fmt.Errorf("sector %s: %w", id, sector.ErrNotFound)
+		return nil, fmt.Errorf("sector %s: %w", id, sector.ErrNotFound)
 	}
-	return found[0].CacheDir, found[0].SealedFile, nil
+	var out []winning.Files
+	for _, f := range found {
+		out = append(out, winning.Files{CacheDir: f.CacheDir, SealedFile: f.SealedFile})
+	}
+	return out, nil
 }
 
 // allowed reports whether any usable store may hold sectors of the miner; the

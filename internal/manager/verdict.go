@@ -98,10 +98,6 @@ func (m *Manager) foldMiners() {
 	m.miners.each(func(actor uint64, r *minerRun) {
 		err := m.stores.allowed(actor)
 		m.board.When(err != nil, condition.Condition{Kind: condition.MinerNoStore, Subject: subject(actor), Detail: oneLine(err)})
-		if j := r.joined.Load(); j != nil && j.winning != nil {
-			err := j.winning.Healthy()
-			m.board.When(err != nil, condition.Condition{Kind: condition.GatewayAway, Subject: subject(actor), Detail: oneLine(err)})
-		}
 	})
 }
 

@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/filecoin-project/go-state-types/abi"
+
+	"wdpost/internal/patience"
 )
 
 // deskLog records what became of jobs, in order. Jobs run one at a time in
@@ -24,7 +26,7 @@ func (l *deskLog) job(ctx context.Context, height abi.ChainEpoch, takes time.Dur
 		height: height,
 		serve: func(ctx context.Context) {
 			l.served = append(l.served, height)
-			sleep(ctx, takes)
+			_ = patience.Sleep(ctx, takes)
 		},
 		drop: func(err error) { l.dropped, l.reason = append(l.dropped, height), err },
 	}
@@ -83,7 +85,7 @@ func TestDeskUsesAllSlots(t *testing.T) {
 		d := newDesk(2)
 		start := time.Now()
 		for range 4 {
-			d.submit(&job{ctx: t.Context(), serve: func(ctx context.Context) { sleep(ctx, time.Second) }, drop: func(error) { t.Error("dropped") }})
+			d.submit(&job{ctx: t.Context(), serve: func(ctx context.Context) { _ = patience.Sleep(ctx, time.Second) }, drop: func(error) { t.Error("dropped") }})
 		}
 		d.drain()
 		if took := time.Since(start); took != 2*time.Second {

@@ -12,7 +12,9 @@ import (
 	"github.com/filecoin-project/go-address"
 	"github.com/filecoin-project/go-state-types/abi"
 
+	"wdpost/internal/attr"
 	"wdpost/internal/endpoint"
+	"wdpost/internal/patience"
 )
 
 // gatewayAPI is the part of the gateway that is used; names are wire names.
@@ -44,11 +46,12 @@ const (
 	methodComputeProof = "ComputeProof"
 )
 
-// Pauses between connections, and the longest wait for a confirmation.
+// How long is waited: between two registrations, for a connection, for its
+// confirmation, for the delivery of an answer. The pause does not grow: a
+// gateway that is back for an epoch may ask in that epoch.
 const (
-	minPause       = time.Second
-	maxPause       = 30 * time.Second
-	openTimeout    = 20 * time.Second
+	pause          = time.Second
+	openTimeout    = 10 * time.Second
 	confirmTimeout = 20 * time.Second
 	answerTimeout  = 10 * time.Second
 )
@@ -56,75 +59,160 @@ const (
 // listener keeps one miner registered at one gateway.
 type listener struct {
 	svc   *Service
-	ep    *endpoint.Endpoint
 	miner Miner
-	calls gatewayAPI // over HTTP, for answers that the websocket lost
 	log   *slog.Logger
+	away  patience.Outage
 
 	mu    sync.Mutex
+	ways  []*way // to the gateway, the one to try first in front
 	state Registration
+}
+
+// way is a path under which a gateway may serve, with its plain calls, for
+// answers that the websocket lost.
+type way struct {
+	ep    *endpoint.Endpoint
+	calls gatewayAPI
+}
+
+// line is one registration's connection.
+type line struct {
+	api *gatewayAPI
+
+	mu       sync.Mutex
+	open     int           // requests that came by it and are not answered
+	yielding bool          // hang up as soon as none is open
+	gone     chan struct{} // closed when it is to be hung up
+}
+
+// enter notes a request that came by the line.
+func (c *line) enter() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.open++
+}
+
+// leave notes that one is answered, and hangs up where that was asked.
+func (c *line) leave() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.open--
+	c.hangUp()
+}
+
+// yield asks to hang up once no request is open.
+func (c *line) yield() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.yielding = true
+	c.hangUp()
+}
+
+func (c *line) hangUp() {
+	if c.yielding && c.open == 0 {
+		select {
+		case <-c.gone:
+		default:
+			close(c.gone)
+		}
+	}
 }
 
 // run registers again and again until ctx ends.
 func (l *listener) run(ctx context.Context) {
-	pause := minPause
+	b := patience.Backoff{Min: pause, Max: pause}
 	for {
-		began := time.Now()
 		err := l.session(ctx)
 		if ctx.Err() != nil {
 			l.setRegistered(false, nil)
 			return
 		}
-		if time.Since(began) > 2*maxPause {
-			pause = minPause
+		if errors.Is(err, errYielded) {
+			if patience.Sleep(ctx, pause/10) != nil {
+				l.setRegistered(false, nil)
+				return
+			}
+			continue
 		}
 		l.setRegistered(false, err)
-		l.log.Warn("gateway registration ended, registering again", "err", err, "in", pause)
-		if !sleep(ctx, pause) {
+		l.away.Failed(l.log, "not registered at the gateway, retrying", err.Error(), attr.Err(err))
+		l.svc.raise()
+		if b.Wait(ctx) != nil {
 			return
 		}
-		pause = min(2*pause, maxPause)
 	}
 }
 
 var (
 	errClosed      = errors.New("the gateway closed the connection")
+	errYielded     = errors.New("hung up, so that the gateway asks another manager")
 	errUnconfirmed = errors.New("the gateway did not confirm the registration; does it know the miner, and does the token belong to the miner's owner there?")
 )
 
 // session is one registration from connecting to the end of its line. It
-// returns why it ended, never nil.
+// returns why it ended, never nil. Gateways up to v1.8 serve /rpc/v1 and
+// /rpc/v0 only: a path that is not there leads to the next.
 func (l *listener) session(ctx context.Context) error {
-	line, hangUp := context.WithCancel(ctx)
-	defer hangUp()
 	open, cancel := context.WithTimeout(ctx, openTimeout)
 	defer cancel()
-	var api gatewayAPI
-	closed, err := l.ep.Stream(open, &api, l.svc.http)
-	if err != nil {
-		return err
+	var first error
+	for range l.ways {
+		w := l.way()
+		var api gatewayAPI
+		closed, err := w.ep.Stream(open, &api, l.svc.http)
+		if err == nil {
+			defer closed()
+			return l.register(ctx, open, w, &api)
+		}
+		if first == nil {
+			first = err
+		}
+		if errors.Is(err, endpoint.ErrToken) || open.Err() != nil {
+			return err
+		}
+		l.nextWay()
 	}
-	defer closed()
+	return first
+}
+
+// way is the one that worked last.
+func (l *listener) way() *way {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.ways[0]
+}
+
+func (l *listener) nextWay() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.ways = append(l.ways[1:len(l.ways):len(l.ways)], l.ways[0])
+}
+
+func (l *listener) register(ctx, open context.Context, w *way, api *gatewayAPI) error {
+	call, hangUp := context.WithCancel(ctx)
+	defer hangUp()
 	events, err := endpoint.Await(open, func(context.Context) (<-chan *requestEvent, error) {
-		return api.ListenProofEvent(line, &registerPolicy{MinerAddress: l.miner.Address})
+		return api.ListenProofEvent(call, &registerPolicy{MinerAddress: l.miner.Address})
 	})
 	if err == nil && events == nil {
 		err = errors.New("the answer has no channel")
 	}
 	if err != nil {
-		return l.ep.Explain("ListenProofEvent", err)
+		return w.ep.Explain("ListenProofEvent", err)
 	}
-	return l.listen(ctx, &api, events)
+	return l.listen(ctx, &line{api: api, gone: make(chan struct{})}, events)
 }
 
 // listen takes requests until the channel closes.
-func (l *listener) listen(ctx context.Context, api *gatewayAPI, events <-chan *requestEvent) error {
+func (l *listener) listen(ctx context.Context, c *line, events <-chan *requestEvent) error {
 	confirm := time.NewTimer(confirmTimeout)
 	defer confirm.Stop()
 	for {
 		select {
 		case <-ctx.Done():
 			return context.Cause(ctx)
+		case <-c.gone:
+			return errYielded
 		case <-confirm.C:
 			return errUnconfirmed
 		case ev, ok := <-events:
@@ -135,52 +223,95 @@ func (l *listener) listen(ctx context.Context, api *gatewayAPI, events <-chan *r
 				continue
 			}
 			confirm.Stop() // whatever it asks, it knows us
-			l.take(ctx, api, ev)
+			l.take(ctx, c, ev)
 		}
 	}
 }
 
 // take handles one event without waiting for its proof.
-func (l *listener) take(ctx context.Context, api *gatewayAPI, ev *requestEvent) {
+func (l *listener) take(ctx context.Context, c *line, ev *requestEvent) {
 	if l.setRegistered(true, nil) {
 		l.log.Info("registered for winning post requests")
+		l.away.Over(l.log, "registered at the gateway again")
+		l.svc.raise()
 	}
 	switch ev.Method {
 	case methodInitConnect:
 	case methodComputeProof:
 		var req proofRequest
 		if err := json.Unmarshal(ev.Payload, &req); err != nil {
-			l.refuse(ctx, api, ev.ID, fmt.Errorf("the payload is not a ComputeProof request: %w", err))
+			l.refuse(ctx, c, ev.ID, fmt.Errorf("the payload is not a ComputeProof request: %w", err))
 			return
 		}
-		l.submit(ctx, api, ev.ID, req)
+		l.submit(ctx, c, ev, req)
 	default:
-		l.refuse(ctx, api, ev.ID, fmt.Errorf("method %q is not supported", ev.Method))
+		l.refuse(ctx, c, ev.ID, fmt.Errorf("method %q is not supported", ev.Method))
 	}
 }
 
-func (l *listener) refuse(ctx context.Context, api *gatewayAPI, id string, err error) {
-	arrived := time.Now()
-	l.svc.desk.aside(func() { l.answer(ctx, api, id, outcome{err: err, arrived: arrived}) })
+// refuse answers a request that no manager could serve.
+func (l *listener) refuse(ctx context.Context, c *line, id string, err error) {
+	o := outcome{err: err, arrived: time.Now(), limit: time.Now().Add(answerTimeout)}
+	c.enter()
+	l.svc.desk.aside(func() {
+		defer c.leave()
+		l.answer(ctx, c, id, o)
+	})
 }
 
-func (l *listener) submit(ctx context.Context, api *gatewayAPI, id string, req proofRequest) {
-	arrived := time.Now()
-	limit := l.svc.limit(req.Height)
-	jctx, cancel := context.WithDeadline(ctx, limit)
+// submit gives a request to the desk, or joins it to the same request of
+// another gateway.
+func (l *listener) submit(ctx context.Context, c *line, ev *requestEvent, req proofRequest) {
+	arrived, limit := time.Now(), l.svc.limit(req.Height)
+	c.enter()
 	finish := func(o outcome) {
+		o.arrived, o.height, o.limit = arrived, req.Height, limit
+		l.finish(ctx, c, ev.ID, o)
+	}
+	key := flightKey(l.miner, ev.Payload)
+	if !l.svc.flights.join(key, limit, finish) {
+		return
+	}
+	jctx, cancel := context.WithDeadline(ctx, limit)
+	land := func(o outcome) {
 		defer cancel()
-		o.arrived, o.height = arrived, req.Height
-		l.answer(ctx, api, id, o)
+		l.svc.flights.land(key, o)
 	}
 	l.svc.desk.submit(&job{
 		ctx:    jctx,
 		height: req.Height,
 		serve: func(ctx context.Context) {
 			proofs, err := l.svc.prove(ctx, l.miner, req, limit)
-			finish(outcome{proofs: proofs, err: err})
+			land(outcome{proofs: proofs, err: err})
 		},
-		drop: func(err error) { finish(outcome{err: err}) },
+		drop: func(err error) { land(outcome{err: err}) },
+	})
+}
+
+// finish ends a request. A gateway takes the first answer for final, an error
+// too, and never asks another connection after it; but it asks all others when
+// the line breaks. So what this manager cannot prove is not answered: the line
+// is hung up, as soon as nothing else is open on it, or the error is told when
+// the time is up.
+func (l *listener) finish(ctx context.Context, c *line, id string, o outcome) {
+	l.svc.desk.aside(func() {
+		if o.err == nil || errors.Is(o.err, errMalformed) {
+			defer c.leave()
+			l.answer(ctx, c, id, o)
+			return
+		}
+		c.leave()
+		c.yield()
+		timeUp := time.NewTimer(time.Until(o.limit))
+		defer timeUp.Stop()
+		select {
+		case <-c.gone:
+			l.count(o, nil)
+		case <-timeUp.C:
+			l.answer(ctx, c, id, o)
+		case <-ctx.Done():
+			l.answer(ctx, c, id, o)
+		}
 	})
 }
 
@@ -189,12 +320,13 @@ type outcome struct {
 	proofs  []postProof
 	err     error
 	arrived time.Time
+	limit   time.Time
 	height  abi.ChainEpoch
 }
 
 // answer tells the gateway. It tries the websocket the request came by and then
 // a plain call, and it does so even while the service stops: somebody waits.
-func (l *listener) answer(ctx context.Context, api *gatewayAPI, id string, o outcome) {
+func (l *listener) answer(ctx context.Context, c *line, id string, o outcome) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), answerTimeout)
 	defer cancel()
 	resp := &responseEvent{ID: id}
@@ -207,37 +339,44 @@ func (l *listener) answer(ctx context.Context, api *gatewayAPI, id string, o out
 	half, halfDone := context.WithTimeout(ctx, answerTimeout/2)
 	defer halfDone()
 	_, sendErr := endpoint.Await(half, func(ctx context.Context) (struct{}, error) {
-		return struct{}{}, api.ResponseProofEvent(ctx, resp)
+		return struct{}{}, c.api.ResponseProofEvent(ctx, resp)
 	})
+	w := l.way()
 	if sendErr != nil {
-		sendErr = l.calls.ResponseProofEvent(ctx, resp)
+		sendErr = w.calls.ResponseProofEvent(ctx, resp)
 	}
-	l.count(o, l.ep.Explain("ResponseProofEvent", sendErr))
+	l.count(o, w.ep.Explain("ResponseProofEvent", sendErr))
 }
 
 // count records and logs a finished request.
 func (l *listener) count(o outcome, sendErr error) {
-	took := time.Since(o.arrived)
+	took, margin := time.Since(o.arrived), time.Until(o.limit)
 	l.mu.Lock()
-	l.state.LastHeight, l.state.LastTook = o.height, took
+	l.state.LastHeight, l.state.LastTook, l.state.LastMargin = o.height, took, margin
 	switch {
 	case sendErr != nil:
 		l.state.Unheard++
 	case o.err != nil:
 		l.state.Failed++
+		l.state.LastError = o.err.Error()
 	default:
 		l.state.Answered++
+		l.state.LastError = ""
+	}
+	if margin < 0 {
+		l.state.Late++
 	}
 	l.mu.Unlock()
-	log := l.log.With("height", o.height, "took", took)
+	log := l.log.With(attr.Height(o.height), attr.Took(took), attr.Margin(margin))
 	switch {
 	case sendErr != nil:
-		log.Error("winning post answer could not be delivered", "err", sendErr, "proof_err", o.err)
+		log.Error("winning post answer could not be delivered", attr.Err(errors.Join(sendErr, o.err)))
 	case o.err != nil:
-		log.Error("winning post request failed", "err", o.err)
+		log.Error("winning post request failed", attr.Err(o.err))
 	default:
 		log.Info("winning post request answered")
 	}
+	l.svc.raise()
 }
 
 // setRegistered records the state of the registration and reports a change.
@@ -248,7 +387,9 @@ func (l *listener) setRegistered(up bool, why error) bool {
 	if changed {
 		l.state.Since = time.Now()
 	}
-	l.state.Registered, l.state.Err = up, why
+	if l.state.Registered, l.state.Reason = up, ""; why != nil {
+		l.state.Reason = why.Error()
+	}
 	return changed
 }
 
@@ -256,16 +397,4 @@ func (l *listener) status() Registration {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.state
-}
-
-// sleep waits d and reports whether ctx still lasts.
-func sleep(ctx context.Context, d time.Duration) bool {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-ctx.Done():
-		return false
-	case <-t.C:
-		return true
-	}
 }

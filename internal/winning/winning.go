@@ -1,12 +1,19 @@
 // Package winning answers the proof requests of Venus gateways. A block
 // producer that won an epoch asks its gateway for a WinningPoSt, the gateway
 // asks whoever is registered for that miner, and the answer must be there
-// before the epoch ends.
+// within half an epoch, counted from the beginning of the request's epoch:
+// later the block is of no use.
 //
 // For every gateway and miner one registration is kept alive over its own
 // websocket. Requests of all of them are served side by side, the newest first:
-// an old one has the least time left to be of use. Every request is answered,
-// with a proof or with the error, at the latest when its time is up.
+// an old one has the least time left to be of use. The same request of several
+// gateways is proven once. A sector that cannot be read is tried from its other
+// copies.
+//
+// A gateway asks one connection of a miner, and takes what it says for final,
+// an error too; only where that connection breaks it asks the others. So a
+// request that this manager cannot prove is given away by hanging up and
+// registering again, and answered with its error only when its time is up.
 package winning
 
 import (
@@ -15,19 +22,31 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"runtime"
+	"slices"
 	"sync"
 	"time"
 
 	"github.com/filecoin-project/go-address"
 	"github.com/filecoin-project/go-state-types/abi"
 
+	"wdpost/internal/attr"
+	"wdpost/internal/condition"
 	"wdpost/internal/endpoint"
 	"wdpost/internal/task"
 )
 
-// gateway is the Venus (sophon) gateway. Source: filecoin-project/venus
-// venus-shared/api/gateway/v2.
-var gateway = endpoint.Service{Name: "gateway", Path: "/rpc/v2", Namespace: "Gateway", Header: "gateway.IGateway"}
+// gateways are the forms of the Venus (sophon) gateway, the newest first: v1.8
+// and older serve /rpc/v0 and /rpc/v1, newer ones /rpc/v2. The methods are the
+// same. An address with a path of its own is taken as it is. Source:
+// filecoin-project/venus venus-shared/api/gateway, sophon-gateway main.go.
+func gateways() []endpoint.Service {
+	var out []endpoint.Service
+	for _, path := range []string{"/rpc/v2", "/rpc/v1", "/rpc/v0"} {
+		out = append(out, endpoint.Service{Name: "gateway", Path: path, Namespace: "Gateway", Header: "gateway.IGateway"})
+	}
+	return out
+}
 
 // Prover makes a WinningPoSt. The proof it returns is verified. It stops soon
 // after ctx ends.
@@ -35,10 +54,16 @@ type Prover interface {
 	ProveWinningPoSt(context.Context, task.Question) (task.Answer, error)
 }
 
-// Locator finds a sector's files by the index, without touching them. updated
-// asks for the files of a snap-updated sector.
+// Locator finds all copies of a sector's files by the index, without touching
+// them, the best first. updated asks for the files of a snap-updated sector.
 type Locator interface {
-	Locate(ctx context.Context, miner, sector uint64, updated bool) (cacheDir, sealedFile string, err error)
+	Locate(ctx context.Context, miner, sector uint64, updated bool) ([]Files, error)
+}
+
+// Files is where one copy of a sector lies.
+type Files struct {
+	CacheDir   string
+	SealedFile string
 }
 
 // Clock is the wall time at which an epoch begins.
@@ -61,8 +86,12 @@ type Config struct {
 	Prover   Prover
 	Locator  Locator
 	Clock    Clock
-	// Concurrent is how many proofs are made at once. Default 2.
+	// Concurrent is how many proofs are made at once. Default: half of the
+	// cores, at least 2. A single proof does not use them all for all of its
+	// time.
 	Concurrent int
+	// Board receives gateways that are away and proofs that fail.
+	Board *condition.Board
 	// Log receives requests and registrations. Default: nothing is logged.
 	Log *slog.Logger
 }
@@ -89,7 +118,10 @@ type Service struct {
 	cfg       Config
 	http      *http.Client
 	desk      *desk
+	flights   flights
 	listeners []*listener
+
+	raising sync.Mutex // one look at all registrations at a time
 }
 
 // New returns a service; it does not connect yet.
@@ -98,30 +130,47 @@ func New(cfg Config) (*Service, error) {
 		return nil, err
 	}
 	if cfg.Concurrent <= 0 {
-		cfg.Concurrent = 2
+		cfg.Concurrent = max(2, runtime.GOMAXPROCS(0)/2)
 	}
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
 	s := &Service{cfg: cfg, http: endpoint.NewHTTPClient(), desk: newDesk(cfg.Concurrent)}
 	for _, addr := range cfg.Gateways {
-		ep, err := endpoint.Parse(addr, cfg.Token, gateway)
-		if err != nil {
-			return nil, err
-		}
-		if !ep.Streams() {
-			return nil, fmt.Errorf("gateway %s: requests come over a websocket; write the address with ws or wss", ep)
-		}
 		for _, m := range cfg.Miners {
-			l := &listener{svc: s, ep: ep, miner: m, log: cfg.Log.With("gateway", ep.String(), "miner", m.Address.String())}
-			l.state = Registration{Gateway: ep.String(), Miner: m.Address}
-			if err := ep.Calls(&l.calls, s.http); err != nil {
+			l, err := s.newListener(addr, m)
+			if err != nil {
 				return nil, err
 			}
 			s.listeners = append(s.listeners, l)
 		}
 	}
 	return s, nil
+}
+
+func (s *Service) newListener(addr string, m Miner) (*listener, error) {
+	l := &listener{svc: s, miner: m}
+	for _, svc := range gateways() {
+		ep, err := endpoint.Parse(addr, s.cfg.Token, svc)
+		if err != nil {
+			return nil, err
+		}
+		if !ep.Streams() {
+			return nil, fmt.Errorf("gateway %s: requests come over a websocket; write the address with ws or wss", ep)
+		}
+		if slices.ContainsFunc(l.ways, func(w *way) bool { return w.ep.String() == ep.String() }) {
+			continue // the address names its path
+		}
+		w := &way{ep: ep}
+		if err := ep.Calls(&w.calls, s.http); err != nil {
+			return nil, err
+		}
+		l.ways = append(l.ways, w)
+	}
+	name := l.ways[0].ep.String()
+	l.log = s.cfg.Log.With(attr.Endpoint(name), attr.Miner(m.Address))
+	l.state = Registration{Gateway: name, Miner: m.Address}
+	return l, nil
 }
 
 // Run keeps all registrations alive until ctx ends, answers what was asked by
@@ -139,16 +188,19 @@ func (s *Service) Run(ctx context.Context) error {
 
 // Registration is the state of one (gateway, miner) pair, for dashboards.
 type Registration struct {
-	Gateway    string // address without token
-	Miner      address.Address
-	Registered bool      // the gateway confirmed and the line is up
-	Since      time.Time // of the last change of Registered; zero before the first
-	Err        error     // why it is not registered; nil while it is
-	Answered   int       // requests answered with a proof
-	Failed     int       // requests answered with an error
-	Unheard    int       // answers that no way could deliver
-	LastHeight abi.ChainEpoch
-	LastTook   time.Duration // of the last request, from arrival to answer
+	Gateway    string          `json:"gateway"` // address without token
+	Miner      address.Address `json:"miner"`
+	Registered bool            `json:"registered"`       // the gateway confirmed and the line is up
+	Since      time.Time       `json:"since"`            // of the last change of Registered; zero before the first
+	Reason     string          `json:"reason,omitempty"` // why it is not registered; empty while it is
+	Answered   int             `json:"answered"`         // requests answered with a proof
+	Failed     int             `json:"failed"`           // requests given away or answered with an error
+	Unheard    int             `json:"unheard"`          // answers that no way could deliver
+	Late       int             `json:"late"`             // of all these, those that ended after their time
+	LastHeight abi.ChainEpoch  `json:"lastHeight"`
+	LastTook   time.Duration   `json:"lastTook"`            // of the last request, from arrival to answer, in ns
+	LastMargin time.Duration   `json:"lastMargin"`          // what was left of its time, in ns; negative when it was late
+	LastError  string          `json:"lastError,omitempty"` // why the last request failed; empty after a proof
 }
 
 // Status reports all registrations, gateways in the order of the configuration.
@@ -166,7 +218,9 @@ func (s *Service) Healthy() error {
 	why := map[address.Address]error{}
 	for _, r := range s.Status() {
 		up[r.Miner] = up[r.Miner] || r.Registered
-		why[r.Miner] = errors.Join(why[r.Miner], r.Err)
+		if r.Reason != "" {
+			why[r.Miner] = errors.Join(why[r.Miner], errors.New(r.Reason))
+		}
 	}
 	var errs []error
 	for _, m := range s.cfg.Miners {
@@ -180,20 +234,23 @@ func (s *Service) Healthy() error {
 var errNotYet = errors.New("winning post requests do not arrive")
 
 // shortEpoch is the epoch length below which a network cannot mean its
-// producers to prove within one: development networks count epochs in seconds.
+// producers to prove within half of one: development networks count epochs in
+// seconds.
 const shortEpoch = 10 * time.Second
 
-// limit is when the answer to a request for height is due: the end of that
-// epoch. A height far from now (a trial run, a clock that is off) gets one
-// epoch from now, and a request of a network with short epochs shortEpoch.
+// limit is when the answer to a request for height is due: half an epoch after
+// that epoch begins. A height far from now (a trial run, a clock that is off)
+// gets half an epoch from now, and a request of a network with short epochs
+// shortEpoch.
 func (s *Service) limit(height abi.ChainEpoch) time.Time {
-	end := s.cfg.Clock.TimeOf(height + 1)
-	epoch := end.Sub(s.cfg.Clock.TimeOf(height))
+	begin := s.cfg.Clock.TimeOf(height)
+	epoch := s.cfg.Clock.TimeOf(height + 1).Sub(begin)
 	if epoch < shortEpoch {
 		return time.Now().Add(shortEpoch)
 	}
-	if left := time.Until(end); left <= 0 || left > 2*epoch {
-		return time.Now().Add(epoch)
+	due := begin.Add(epoch / 2)
+	if left := time.Until(due); left <= 0 || left > 2*epoch {
+		return time.Now().Add(epoch / 2)
 	}
-	return end
+	return due
 }
