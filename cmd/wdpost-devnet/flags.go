@@ -10,6 +10,7 @@ import (
 
 	"wdpost/internal/run"
 	"wdpost/lab/cluster"
+	"wdpost/lab/devnet"
 	"wdpost/proofs/post"
 )
 
@@ -28,6 +29,8 @@ func clusterFlags() []cli.Flag {
 		&cli.Uint64Flag{Name: "period-deadlines", Value: 48, Usage: "`N` deadlines in a proving period"},
 		&cli.IntFlag{Name: "null-every", HideDefault: true, Usage: "about one epoch in `N` is a null round (default: none)"},
 		&cli.Int64Flag{Name: "reorg-every", HideDefault: true, Usage: "a reorganisation every `N` epochs (default: none)"},
+		&cli.IntFlag{Name: "nodes", Value: 1, Usage: "`N` full nodes, all of which the manager is told of"},
+		&cli.StringSliceFlag{Name: "trouble", Usage: "what goes wrong and when, may be given often: " + devnet.TroubleHelp},
 		&cli.Int64Flag{Name: "first-open", HideDefault: true, Usage: "the first window with sectors opens in epoch `N` (default: as soon as can be; of the chain alone: three minutes later)"},
 		&cli.Int64Flag{Name: "winning-every", HideDefault: true, Usage: "ask for a winning proof every `N` epochs (default: never)"},
 	}
@@ -49,7 +52,16 @@ func config(cmd *cli.Command) (cluster.Config, error) {
 	if err != nil {
 		return cluster.Config{}, err
 	}
+	var troubles []devnet.Trouble
+	for _, text := range cmd.StringSlice("trouble") {
+		t, err := devnet.ParseTrouble(text)
+		if err != nil {
+			return cluster.Config{}, err
+		}
+		troubles = append(troubles, t)
+	}
 	return cluster.Config{
+		Nodes: cmd.Int("nodes"), Troubles: troubles,
 		Workdir: cmd.String("workdir"), BinDir: cmd.String("bin"), SectorSize: size,
 		Miners: cmd.Int("miners"), Sectors: cmd.Int("sectors"), Spread: cmd.Int("spread"),
 		PartitionSectors: cmd.Int("partition-sectors"), Faulty: cmd.Int("faulty"),

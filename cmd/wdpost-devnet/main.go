@@ -33,6 +33,8 @@ func command() *cli.Command {
 		Usage:  "a cluster that proves real sectors for a chain on this machine",
 		Flags:  append(clusterFlags(), runFlags()...),
 		Action: runCluster,
+		// A trouble has commas of its own.
+		DisableSliceFlagSeparator: true,
 		Commands: []*cli.Command{{
 			Name:  "chain",
 			Usage: "the simulated chain alone, for programs that you configure yourself",
@@ -41,6 +43,8 @@ func command() *cli.Command {
 				Value: "/var/tmp/filecoin-proof-parameters", Sources: cli.EnvVars("FIL_PROOFS_PARAMETER_CACHE"),
 			}),
 			Action: runChain,
+
+			DisableSliceFlagSeparator: true,
 		}},
 	}
 }

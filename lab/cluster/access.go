@@ -8,7 +8,8 @@ import (
 // Access is what the operator of a chain's miners must know, written to
 // access.json in the work directory once the chain listens.
 type Access struct {
-	Chain    string   `json:"chain"` // multiaddr
+	Chain    string   `json:"chain"` // multiaddr of the first node
+	Nodes    []string `json:"nodes"` // multiaddrs of all nodes
 	Messager string   `json:"messager"`
 	Gateway  string   `json:"gateway"`
 	Token    string   `json:"token"`
@@ -23,7 +24,7 @@ type Access struct {
 func (c *Cluster) Access() Access {
 	a := Access{
 		Chain: c.net.Node().Multiaddr("ws"), Messager: c.net.Messager().Multiaddr("ws"),
-		Gateway: c.net.Gateway().Multiaddr("ws"), Token: c.net.Token(),
+		Gateway: c.net.Gateway().Multiaddr("ws"), Token: c.net.Token(), Nodes: c.nodeAddresses(),
 	}
 	for i := range storages {
 		a.Stores = append(a.Stores, c.cfg.storage(i))
@@ -36,6 +37,14 @@ func (c *Cluster) Access() Access {
 		a.Miners = append(a.Miners, entry)
 	}
 	return a
+}
+
+func (c *Cluster) nodeAddresses() []string {
+	var out []string
+	for _, n := range c.net.Nodes() {
+		out = append(out, n.Multiaddr("ws"))
+	}
+	return out
 }
 
 func (c *Cluster) writeAccess() error {

@@ -48,6 +48,8 @@ type Config struct {
 	FirstOpen       abi.ChainEpoch // the first window with sectors opens; 0: ten epochs after its challenge can be drawn
 	NullEvery       int            // one epoch in so many is a null round; 0: none
 	ReorgEvery      abi.ChainEpoch // a reorganisation every so many epochs; 0: none
+	Nodes           int            // full nodes; 1
+	Troubles        []devnet.Trouble
 	WinningEvery    abi.ChainEpoch // a winning proof is asked for every so many epochs; 0: none
 
 	Log *slog.Logger
@@ -152,6 +154,8 @@ func (c *Config) network(miners []devnet.Miner, verifier actor.Verifier) devnet.
 		NullEvery:     c.NullEvery,
 		ReorgEvery:    c.ReorgEvery,
 		WinningEvery:  c.WinningEvery,
+		Nodes:         c.Nodes,
+		Troubles:      c.Troubles,
 		Log:           c.Log.With("room", "devnet"),
 	}
 }

@@ -17,7 +17,7 @@ import (
 // storage provider uncomments.
 var managerConfig = template.Must(template.New("manager").Parse(`[Common]
 [Common.API]
-Chain = "{{.Chain}}"
+Chain = [{{range $i, $a := .Chain}}{{if $i}}, {{end}}"{{$a}}"{{end}}]
 Messager = "{{.Messager}}"
 Gateway = ["{{.Gateway}}"]
 Token = "{{.Token}}"
@@ -136,7 +136,7 @@ func (c *Cluster) writeManagerFiles() error {
 		senders = append(senders, sender{ID: m.ID, Sender: m.Worker})
 	}
 	values := map[string]any{
-		"Chain": c.net.Node().Multiaddr("ws"), "Messager": c.net.Messager().Multiaddr("ws"),
+		"Chain": c.nodeAddresses(), "Messager": c.net.Messager().Multiaddr("ws"),
 		"Gateway": c.net.Gateway().Multiaddr("ws"), "Token": c.net.Token(),
 		"Stores": stores, "Miners": senders,
 		"Confidence": c.cfg.scaled(10), "SubmitConfidence": c.cfg.scaled(4), "ChallengeConfidence": c.cfg.scaled(10),

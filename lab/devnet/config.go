@@ -36,6 +36,7 @@ type Config struct {
 	// drawn after genesis.
 	FirstOpen abi.ChainEpoch
 
+	Nodes        int            // full nodes; 1
 	SingleBlocks bool           // never two blocks in a tipset
 	NullEvery    int            // about one epoch in so many is a null round; 0 for none
 	ReorgEvery   abi.ChainEpoch // a reorganisation every so many epochs; 0 for none
@@ -43,14 +44,17 @@ type Config struct {
 	BaseFee      big.Int        // attoFIL a unit of gas; 100
 	History      abi.ChainEpoch // epochs that can be looked back; 4000
 
+	// Troubles go wrong at their epochs.
+	Troubles []Trouble
+
 	// WinningEvery asks every miner that listens at the gateway for a winning
 	// proof each so many epochs; 0 asks only through Network.AskWinning.
 	WinningEvery abi.ChainEpoch
 	// WinningTimeout bounds such a request. 0 means 30 seconds.
 	WinningTimeout time.Duration
 
-	// NodeAddr, MessagerAddr and GatewayAddr are host:port; empty means a free
-	// port on 127.0.0.1.
+	// NodeAddr (of the first node), MessagerAddr and GatewayAddr are host:port;
+	// empty means a free port on 127.0.0.1.
 	NodeAddr, MessagerAddr, GatewayAddr string
 	// Token is the bearer token that allows everything; empty makes one up. It
 	// may be any text without spaces.
@@ -113,6 +117,12 @@ func (c Config) withDefaults() (Config, error) {
 	}
 	if c.FirstOpen == 0 {
 		c.FirstOpen = c.Policy.ChallengeLookback + 6
+	}
+	c.Nodes = max(c.Nodes, 1)
+	for _, t := range c.Troubles {
+		if t.Node > c.Nodes {
+			return c, fmt.Errorf("devnet: trouble %q is for node %d of %d", t, t.Node, c.Nodes)
+		}
 	}
 	if c.ReorgDepth == 0 {
 		c.ReorgDepth = 1

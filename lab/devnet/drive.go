@@ -76,6 +76,9 @@ func (n *Network) reorg(ctx context.Context, depth int, drop bool) error {
 func (n *Network) tick(ctx context.Context, null bool) error {
 	n.ticking.Lock()
 	defer n.ticking.Unlock()
+	if err := n.makeTrouble(ctx, n.chain.Epoch()+1); err != nil {
+		return err
+	}
 	ts, err := n.chain.Advance(ctx, null)
 	if err != nil {
 		return err

@@ -25,6 +25,9 @@ const (
 	Failed       Kind = "failed" // a message was executed and refused
 	Closed       Kind = "closed" // a window with sectors ended
 	WinningAsked Kind = "winning"
+
+	TroubleBegins Kind = "trouble"
+	TroubleEnds   Kind = "trouble over"
 )
 
 // Event is something that happened, for a live view.

@@ -29,10 +29,13 @@ type Network struct {
 	chain    *simchain.Chain
 	messager *messager.Messager
 	gateway  *gateway.Gateway
-	streams  fullnode.Streams
+	streams  []fullnode.Streams // by node
 	faults   serve.Faults
+	own      []serve.Faults // by node
 
 	ticking sync.Mutex // one epoch at a time
+	begun   []bool     // by trouble
+	endings []func()   // of the troubles that are on
 	work    sync.WaitGroup
 	stop    context.CancelFunc
 	servers servers
@@ -49,7 +52,10 @@ type window struct {
 	open  abi.ChainEpoch
 }
 
-type servers struct{ node, messager, gateway *serve.Server }
+type servers struct {
+	nodes             []*serve.Server
+	messager, gateway *serve.Server
+}
 
 // New makes a network at its genesis. Nothing listens and no time passes until
 // Start.
@@ -61,6 +67,8 @@ func New(cfg Config) (*Network, error) {
 	n := &Network{
 		cfg: cfg, token: cfg.Token, gateway: gateway.New(cfg.Log),
 		told: map[window]bool{}, subs: map[chan Event]struct{}{},
+		streams: make([]fullnode.Streams, cfg.Nodes), own: make([]serve.Faults, cfg.Nodes),
+		begun: make([]bool, len(cfg.Troubles)), endings: make([]func(), len(cfg.Troubles)),
 	}
 	if n.token == "" {
 		n.token = madeUpToken(cfg.Seed, "admin")
@@ -87,7 +95,7 @@ func New(cfg Config) (*Network, error) {
 		GenesisTime: cfg.GenesisTime, EpochDuration: cfg.EpochDuration,
 		Miners: miners, Accounts: accounts.accounts,
 		Verifier: cfg.Verifier, Optimistic: cfg.Optimistic,
-		SingleBlocks: cfg.SingleBlocks, BaseFee: cfg.BaseFee, History: cfg.History, Log: cfg.Log,
+		SingleBlocks: cfg.SingleBlocks, BaseFee: cfg.BaseFee, History: cfg.History, Nodes: cfg.Nodes, Log: cfg.Log,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("devnet: %w", err)
@@ -122,7 +130,7 @@ func (n *Network) Start() error {
 	if !n.cfg.Manual {
 		n.work.Go(func() { n.drive(ctx) })
 	}
-	n.cfg.Log.Info("devnet listens", "node", n.servers.node.URL("ws"), "messager", n.servers.messager.URL("http"), "gateway", n.servers.gateway.URL("ws"))
+	n.cfg.Log.Info("devnet listens", "node", n.servers.nodes[0].URL("ws"), "messager", n.servers.messager.URL("http"), "gateway", n.servers.gateway.URL("ws"))
 	return nil
 }
 
@@ -132,12 +140,12 @@ func (n *Network) listen() (err error) {
 		return &serve.Gate{Namespace: namespace, Needs: needs, Faults: &n.faults, OpenReads: n.cfg.OpenReads, Log: n.cfg.Log}
 	}
 	tokens := map[string][]auth.Permission{n.token: serve.AllPermissions()}
-	node := fullnode.New(n.chain.NodeAt(0), gate("Filecoin", fullnode.Needs()), &n.streams, n.cfg.Log)
-	if n.servers.node, err = serve.Start(serve.Config{
-		Addr: n.cfg.NodeAddr, Namespace: "Filecoin", API: node,
-		Paths: []string{"/rpc/v1", "/rpc/v0"}, Tokens: tokens, Log: n.cfg.Log,
-	}); err != nil {
-		return err
+	for i := range n.cfg.Nodes {
+		srv, err := n.listenNode(i, gate("Filecoin", fullnode.Needs()), tokens)
+		if err != nil {
+			return err
+		}
+		n.servers.nodes = append(n.servers.nodes, srv)
 	}
 	if n.servers.messager, err = serve.Start(serve.Config{
 		Addr: n.cfg.MessagerAddr, Namespace: "Message",
@@ -156,9 +164,23 @@ func (n *Network) listen() (err error) {
 	return err
 }
 
+// listenNode starts one full node. The first has the configured address.
+func (n *Network) listenNode(i int, gate *serve.Gate, tokens map[string][]auth.Permission) (*serve.Server, error) {
+	addr := n.cfg.NodeAddr
+	if i > 0 {
+		addr = "127.0.0.1:0"
+	}
+	gate.Own = &n.own[i]
+	return serve.Start(serve.Config{
+		Addr: addr, Namespace: "Filecoin", API: fullnode.New(n.chain.NodeAt(i), gate, &n.streams[i], n.cfg.Log),
+		Old: fullnode.NewOld(n.chain.NodeAt(i), gate), Paths: []string{"/rpc/v1"}, OldPaths: []string{"/rpc/v0"},
+		Tokens: tokens, Faults: []*serve.Faults{&n.own[i], &n.faults}, Log: n.cfg.Log,
+	})
+}
+
 func (s *servers) close() error {
 	var errs []error
-	for _, srv := range []*serve.Server{s.node, s.messager, s.gateway} {
+	for _, srv := range append([]*serve.Server{s.messager, s.gateway}, s.nodes...) {
 		if srv != nil {
 			errs = append(errs, srv.Close())
 		}
@@ -186,8 +208,11 @@ func (n *Network) Close() error {
 // Token is the bearer token that allows everything on all three services.
 func (n *Network) Token() string { return n.token }
 
-// Node is the listener of the node; it exists after Start.
-func (n *Network) Node() *serve.Server { return n.servers.node }
+// Node is the listener of the first node; it exists after Start.
+func (n *Network) Node() *serve.Server { return n.servers.nodes[0] }
+
+// Nodes are the listeners of all nodes; they exist after Start.
+func (n *Network) Nodes() []*serve.Server { return n.servers.nodes }
 
 // Messager is the listener of the messager; it exists after Start.
 func (n *Network) Messager() *serve.Server { return n.servers.messager }
@@ -203,8 +228,14 @@ func (n *Network) Chain() *simchain.Chain { return n.chain }
 // is used up.
 func (n *Network) Inject(f serve.Fault) (lift func()) { return n.faults.Inject(f) }
 
-// Streams controls the ChainNotify streams.
-func (n *Network) Streams() *fullnode.Streams { return &n.streams }
+// InjectAt is Inject for one of the nodes alone, counted from 0.
+func (n *Network) InjectAt(node int, f serve.Fault) (lift func()) { return n.own[node].Inject(f) }
+
+// Streams controls the ChainNotify streams of the first node.
+func (n *Network) Streams() *fullnode.Streams { return &n.streams[0] }
+
+// StreamsOf controls the ChainNotify streams of one of the nodes.
+func (n *Network) StreamsOf(node int) *fullnode.Streams { return &n.streams[node] }
 
 // FeeSpike raises the base fee by a factor for some epochs.
 func (n *Network) FeeSpike(factor int64, epochs abi.ChainEpoch) {

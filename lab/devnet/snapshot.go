@@ -78,7 +78,7 @@ func partitionViews(d *actor.Deadline) []PartitionView {
 	var out []PartitionView
 	for i, p := range d.Partitions {
 		out = append(out, PartitionView{
-			Sectors: len(p.All), Faults: len(p.Faults), Recovering: len(p.Recovering), Posted: d.Posted.Has(uint64(i)),
+			Sectors: len(p.Live()), Faults: len(p.Faults), Recovering: len(p.Recovering), Posted: d.Posted.Has(uint64(i)),
 		})
 	}
 	return out

@@ -10,7 +10,7 @@ type Verdict string
 // The verdicts. A partition has exactly one for each window with sectors.
 const (
 	Proven  Verdict = "proven"  // a message proved it
-	Faulty  Verdict = "faulty"  // all its sectors were faulty and none recovering: nothing to prove
+	Faulty  Verdict = "faulty"  // all its live sectors were faulty and none recovering: nothing to prove
 	Missed  Verdict = "missed"  // it had sectors to prove and no message proved it
 	Exempt  Verdict = "exempt"  // the window was before the miner's first and nobody proved it
 	Invalid Verdict = "invalid" // accepted on trust, found wrong by a dispute
@@ -20,7 +20,7 @@ const (
 type PartitionOutcome struct {
 	Index          uint64
 	Verdict        Verdict
-	Sectors        int // all sectors of the partition
+	Sectors        int // live sectors of the partition
 	ProvenSectors  Set // covered by the accepted proof
 	Skipped        Set // skipped by the accepted message
 	NewFaults      Set // lost power because the proof was missing
@@ -80,7 +80,7 @@ func (m *Miner) EndEpoch(epoch abi.ChainEpoch) (*Miner, *Outcome) {
 // close judges one partition and takes the power of what was not proven.
 func (d *Deadline) close(idx uint64, exempt bool) PartitionOutcome {
 	p := &d.Partitions[idx]
-	out := PartitionOutcome{Index: idx, Sectors: len(p.All)}
+	out := PartitionOutcome{Index: idx, Sectors: len(p.Live())}
 	switch {
 	case d.Posted.Has(idx):
 		out.Verdict = Proven
@@ -91,15 +91,15 @@ func (d *Deadline) close(idx uint64, exempt bool) PartitionOutcome {
 				out.ProvenSectors = out.Post.Proven.And(p.All)
 			}
 		}
-	case len(p.Recovering) == 0 && len(p.Faults) == len(p.All):
+	case len(p.Recovering) == 0 && len(p.Faults) == len(p.Live()):
 		out.Verdict = Faulty
 	case exempt:
 		out.Verdict = Exempt
 	default:
 		out.Verdict = Missed
-		out.NewFaults = p.All.Minus(p.Faults)
+		out.NewFaults = p.Live().Minus(p.Faults)
 		out.LostRecoveries = p.Recovering
-		p.Faults, p.Recovering, p.Unproven = p.All, nil, nil
+		p.Faults, p.Recovering, p.Unproven = p.Live(), nil, nil
 	}
 	return out
 }

@@ -59,7 +59,7 @@ func (m *Miner) DisputeWindowedPoSt(rt *Runtime, params *minertypes.DisputeWindo
 	dl.Disputable = rest
 	for _, i := range post.Partitions {
 		p := &dl.Partitions[i]
-		p.Faults = p.Faults.Union(post.Proven.And(p.All))
+		p.Faults = p.Faults.Union(post.Proven.And(p.Live()))
 		p.Recovering = p.Recovering.Minus(post.Proven)
 	}
 	return next, &Disputed{Miner: m.Info.ID, Close: target.Close - m.Policy.ProvingPeriod(), Partitions: post.Partitions}, nil

@@ -10,8 +10,9 @@
 //
 // One rule differs from the main network on purpose: a proof is verified when
 // it is submitted, not taken on trust until somebody disputes it, unless
-// Runtime.Optimistic is set. Money (pledge, penalties, fees), expiry and the
-// termination of sectors that stay faulty for 42 periods are not played.
+// Runtime.Optimistic is set. Money (pledge, penalties, fees) and the expiry of
+// sectors that stay faulty for 42 periods are not played; Terminate and MarkFaulty
+// play what else can happen to sectors.
 //
 // Source of the rules and of the error texts: builtin-actors v18,
 // actors/miner/src/{lib,deadline_state,partition_state,deadline_assignment}.rs.

@@ -60,16 +60,19 @@ func (i *Info) MayControl(caller abi.ActorID) bool {
 }
 
 // Partition is a group of sectors that is proven by one proof of the circuit.
-// Every sector lives for ever, so All is also the live ones.
 type Partition struct {
-	All        Set
+	All        Set // terminated ones included
+	Terminated Set // in none of the sets below
 	Faults     Set // includes Recovering
 	Recovering Set
 	Unproven   Set // never proven yet
 }
 
+// Live returns the sectors that are not terminated.
+func (p Partition) Live() Set { return p.All.Minus(p.Terminated) }
+
 // Active returns the sectors that have power.
-func (p Partition) Active() Set { return p.All.Minus(p.Faults).Minus(p.Unproven) }
+func (p Partition) Active() Set { return p.Live().Minus(p.Faults).Minus(p.Unproven) }
 
 // Post is one accepted SubmitWindowedPoSt, kept for the record of its window and
 // for disputes.

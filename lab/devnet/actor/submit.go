@@ -144,13 +144,14 @@ func (d *Deadline) record(partitions []minertypes.PoStPartition, policy *Policy,
 		if !part.All.Contains(skipped) {
 			return nil, illegalArgument("failed to add skipped faults to partition %d: skipped faults contains sectors outside partition", p.Index)
 		}
+		skipped = skipped.Minus(part.Terminated)
 		part.Recovering = part.Recovering.Minus(skipped)
 		recovered = recovered.Union(part.Recovering)
 		part.Faults = part.Faults.Union(skipped).Minus(part.Recovering)
 		part.Recovering = nil
 		part.Unproven = nil
 		post.Skipped = post.Skipped.Union(skipped)
-		post.Proven = post.Proven.Union(part.All.Minus(part.Faults))
+		post.Proven = post.Proven.Union(part.Live().Minus(part.Faults))
 	}
 	d.Posted = d.Posted.Union(post.Partitions)
 	return recovered, nil

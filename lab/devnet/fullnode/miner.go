@@ -83,7 +83,7 @@ func (n *Node) StateMinerPartitions(ctx context.Context, a address.Address, dead
 		for _, p := range m.Deadlines[deadline].Partitions {
 			out = append(out, lotus.Partition{
 				AllSectors: p.All.Bits(), FaultySectors: p.Faults.Bits(), RecoveringSectors: p.Recovering.Bits(),
-				LiveSectors: p.All.Bits(), ActiveSectors: p.Active().Bits(),
+				LiveSectors: p.Live().Bits(), ActiveSectors: p.Active().Bits(),
 			})
 		}
 		return out, nil
@@ -181,7 +181,7 @@ type SectorCount struct {
 func (n *Node) StateMinerSectorCount(ctx context.Context, a address.Address, key lotus.TipSetKey) (SectorCount, error) {
 	return ofMiner(n, ctx, "StateMinerSectorCount", a, key, func(m *actor.Miner) (SectorCount, error) {
 		return SectorCount{
-			Live:   uint64(len(m.Sectors())),
+			Live:   uint64(len(m.Collect(actor.Partition.Live))),
 			Active: uint64(len(m.ActiveSectors())),
 			Faulty: uint64(len(m.Collect(func(p actor.Partition) actor.Set { return p.Faults }))),
 		}, nil

@@ -181,10 +181,11 @@ func (n *Node) StateNetworkName(ctx context.Context) (string, error) {
 // StateNetworkVersion returns the network version at a tipset.
 func (n *Node) StateNetworkVersion(ctx context.Context, key lotus.TipSetKey) (network.Version, error) {
 	return serve.Call(n.gate, ctx, "StateNetworkVersion", func() (network.Version, error) {
-		if _, err := n.chain.TipSet(key); err != nil {
+		ts, err := n.chain.TipSet(key)
+		if err != nil {
 			return 0, err
 		}
-		return n.chain.Chain().Config().NetworkVersion, nil
+		return n.chain.Chain().NetworkVersion(ts.Height), nil
 	})
 }
 

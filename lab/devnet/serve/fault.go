@@ -21,7 +21,21 @@ type Fault struct {
 	// After lets the call have its effect first: the caller is told of a failure
 	// that did not happen. With Hang the answer is lost instead.
 	After bool
+
+	// The fields below answer an HTTP call before the service sees it; a call over
+	// a websocket is not hit by a fault that has one of them.
+
+	Status     int           // this HTTP status
+	Body       string        // with this text
+	RetryAfter time.Duration // and, in whole seconds, this header
+	Cut        bool          // the connection breaks instead of an answer
+
+	// Every hits one of so many calls, the last of each row; 0 and 1 hit all.
+	Every int
 }
+
+// atDoor reports whether the fault is answered before the service.
+func (f *Fault) atDoor() bool { return f.Status != 0 || f.Cut }
 
 func (f *Fault) matches(method string) bool {
 	if service, ok := strings.CutSuffix(f.Method, "*"); ok {
@@ -40,6 +54,7 @@ type Faults struct {
 type armed struct {
 	Fault
 	left   int
+	seen   int // calls that matched
 	lifted chan struct{}
 }
 
@@ -67,12 +82,19 @@ func (s *Faults) remove(a *armed) {
 	}
 }
 
-// take returns the first fault that hits a call, and uses it up.
-func (s *Faults) take(method string) *armed {
+// take returns the first fault that hits a call, and uses it up: one that is
+// answered at the door, or one in the service.
+func (s *Faults) take(method string, door bool) *armed {
+	if s == nil {
+		return nil
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, a := range s.active {
-		if !a.matches(method) {
+		if a.atDoor() != door || !a.matches(method) {
+			continue
+		}
+		if a.seen++; a.Every > 1 && a.seen%a.Every != 0 {
 			continue
 		}
 		if a.Times > 0 {
@@ -83,6 +105,16 @@ func (s *Faults) take(method string) *armed {
 		return a
 	}
 	return nil
+}
+
+// any reports whether a fault is in force.
+func (s *Faults) any() bool {
+	if s == nil {
+		return false
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.active) > 0
 }
 
 // strike does what the fault says; nil is no fault.

@@ -24,6 +24,7 @@ type Gate struct {
 	Namespace string                     // "Filecoin"
 	Needs     map[string]auth.Permission // by method; the others need Read
 	Faults    *Faults
+	Own       *Faults // of this service alone, before those; may be nil
 	// OpenReads lets calls without a token read, as a Lotus node does by
 	// default; otherwise they may do nothing.
 	OpenReads bool
@@ -46,7 +47,10 @@ func Call[T any](g *Gate, ctx context.Context, method string, do func() (T, erro
 		return none, fmt.Errorf("missing permission to invoke '%s' (need '%s')", method, need)
 	}
 	name := g.Namespace + "." + method
-	fault := g.Faults.take(name)
+	fault := g.Own.take(name, false)
+	if fault == nil {
+		fault = g.Faults.take(name, false)
+	}
 	if fault != nil && !fault.After {
 		g.Log.Debug("call hit by a fault", "method", name)
 		if err := fault.strike(ctx); err != nil {

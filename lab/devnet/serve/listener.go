@@ -20,6 +20,9 @@ type Config struct {
 	Namespace string // of the JSON-RPC methods
 	API       any    // whose exported methods are served
 	Paths     []string
+	// Old is an older form of the API, served under OldPaths; nil for none.
+	Old      any
+	OldPaths []string
 	// Tokens maps each bearer token to what it allows. Any other token is
 	// refused with 401.
 	Tokens map[string][]auth.Permission
@@ -27,7 +30,9 @@ type Config struct {
 	// services are told apart; a request with another is refused. Requests
 	// without the header pass.
 	VenusNamespaces []string
-	Log             *slog.Logger
+	// Faults are the sets whose faults hit HTTP calls before the service.
+	Faults []*Faults
+	Log    *slog.Logger
 }
 
 // venusHeader names the service that a request behind a shared address is for.
@@ -49,17 +54,23 @@ func Start(cfg Config) (*Server, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%s listener: %w; choose another address or free the port", cfg.Namespace, err)
 	}
-	rpc := jsonrpc.NewServer(jsonrpc.WithServerPingInterval(time.Minute))
-	rpc.Register(cfg.Namespace, cfg.API)
 	ctx, stop := context.WithCancel(context.Background())
 	s := &Server{
 		cfg: cfg, stop: stop, served: make(chan struct{}),
 		lis: &flakyListener{Listener: lis, conns: map[net.Conn]struct{}{}},
 	}
 	mux := http.NewServeMux()
-	guarded := &auth.Handler{Verify: s.verify, Next: rpc.ServeHTTP}
-	for _, p := range cfg.Paths {
-		mux.Handle(p, s.count(s.route(guarded)))
+	handle := func(api any, paths []string) {
+		rpc := jsonrpc.NewServer(jsonrpc.WithServerPingInterval(time.Minute))
+		rpc.Register(cfg.Namespace, api)
+		guarded := &auth.Handler{Verify: s.verify, Next: rpc.ServeHTTP}
+		for _, p := range paths {
+			mux.Handle(p, s.count(s.route(door(guarded, cfg.Faults))))
+		}
+	}
+	handle(cfg.API, cfg.Paths)
+	if cfg.Old != nil {
+		handle(cfg.Old, cfg.OldPaths)
 	}
 	s.http = &http.Server{
 		Handler:           mux,

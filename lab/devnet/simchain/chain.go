@@ -62,18 +62,20 @@ type Chain struct {
 	// producing serialises Advance and Reorg; it is taken before mu.
 	producing sync.Mutex
 
-	mu      sync.RWMutex
-	epoch   abi.ChainEpoch // the current one; the head is older after null rounds
-	entries map[string]*entry
-	canon   []*entry // head last
-	salt    uint64
-	market  market
-	nodes   []*Node
-	makers  *Node // what the block producers know together
-	book    *book
-	held    map[cid.Cid]bool // messages that no producer takes
-	hold    func(*lotus.Message) bool
-	reverts int
+	mu       sync.RWMutex
+	epoch    abi.ChainEpoch // the current one; the head is older after null rounds
+	entries  map[string]*entry
+	canon    []*entry // head last
+	salt     uint64
+	market   market
+	nodes    []*Node
+	makers   *Node // what the block producers know together
+	book     *book
+	acts     []act
+	upgrades []upgrade
+	held     map[cid.Cid]bool // messages that no producer takes
+	hold     func(*lotus.Message) bool
+	reverts  int
 }
 
 // keeper is a block producer of which nothing else is known, so that tipsets of
@@ -233,6 +235,9 @@ func (c *Chain) build(ctx context.Context, parent *entry, height abi.ChainEpoch,
 			return nil, fmt.Errorf("executing message %s at epoch %d: %w", m.CID, height, err)
 		}
 		e.results = append(e.results, r)
+	}
+	if st, err = c.intervene(st, parent.ts.Height, height); err != nil {
+		return nil, err
 	}
 	e.mid = st
 	end := *st.endEpoch(height)

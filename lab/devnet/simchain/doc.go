@@ -33,6 +33,14 @@
 //	chain.Reorg(ctx, depth, drop)
 //	chain.Hold(match)     messages that match are never mined until they are replaced
 //
+// What happens to the state without a message is scheduled for the next epoch's
+// tipset, and repeated on the new branch of a reorganisation:
+//
+//	chain.Terminate(miner, sectors...)   sectors end
+//	chain.ChangeMiner(miner, f)          anything else: MarkFaulty, WithInfo, WithPolicy
+//	chain.SetBalance(account, amount)
+//	chain.Upgrade(version)               another network version
+//
 // # Fees
 //
 // The base fee follows the main network's rule (an eighth an epoch at most, 100
