@@ -12,6 +12,7 @@ import (
 	"wdpost/internal/condition"
 	"wdpost/internal/endpoint"
 	"wdpost/internal/lotus"
+	"wdpost/internal/patience"
 )
 
 // identity is what an endpoint is: which network it follows. A part that it
@@ -76,19 +77,18 @@ func (n *Node) look(ctx context.Context, m *member) (identity, error) {
 	var noVersion, noName, noGenesis error
 	var asked sync.WaitGroup
 	asked.Go(func() {
-		version, noVersion = guarded(func() (lotus.Version, error) { return m.rpc.Version(ctx) })
+		version, noVersion = insist(ctx, m, "Version", func() (lotus.Version, error) { return m.rpc.Version(ctx) })
 	})
 	asked.Go(func() {
-		is.network, noName = guarded(func() (string, error) { return m.rpc.StateNetworkName(ctx) })
+		is.network, noName = insist(ctx, m, "StateNetworkName", func() (string, error) { return m.rpc.StateNetworkName(ctx) })
 	})
 	asked.Go(func() {
-		genesis, noGenesis = guarded(func() (*lotus.TipSet, error) {
+		genesis, noGenesis = insist(ctx, m, "ChainGetGenesis", func() (*lotus.TipSet, error) {
 			ts, err := m.rpc.ChainGetGenesis(ctx)
 			return ts, checkTipSet(ts, err)
 		})
 	})
 	asked.Wait()
-	noVersion, noName, noGenesis = m.explain("Version", noVersion), m.explain("StateNetworkName", noName), m.explain("ChainGetGenesis", noGenesis)
 	unknown := func(err error) bool { return errors.Is(err, endpoint.ErrNoMethod) }
 	for _, err := range []error{noVersion, noName, noGenesis} {
 		if err != nil && !errors.Is(err, endpoint.ErrAnswered) && !errors.Is(err, endpoint.ErrNonsense) && !unknown(err) {
@@ -110,6 +110,23 @@ func (n *Node) look(ctx context.Context, m *member) (identity, error) {
 		is.network = ""
 	}
 	return is, nil
+}
+
+// insist repeats one of the questions where the service wants it slower or the
+// line broke.
+func insist[T any](ctx context.Context, m *member, method string, f func() (T, error)) (T, error) {
+	again := patience.Backoff{Min: minRepeat, Max: maxRepeat}
+	for try := 1; ; try++ {
+		v, err := guarded(f)
+		err = m.explain(method, err)
+		pause := again.Next()
+		if rest, limited := endpoint.RetryAfter(err); limited {
+			pause = max(pause, rest)
+		}
+		if err == nil || try == maxRounds || !repeatable(call{}, err) || !timeFor(ctx, pause) || patience.Sleep(ctx, pause) != nil {
+			return v, err
+		}
+	}
 }
 
 // wrongAPI refuses versions whose calls have other parameters.

@@ -114,11 +114,16 @@ func New(cfg Config) (*Node, error) {
 	return &Node{core: c}, nil
 }
 
+// closeGrace is how long Close lets signed messages reach the other endpoints.
+const closeGrace = 2 * time.Second
+
 // Close ends what was begun beside calls and drops idle connections. Follow and
 // Run end with their contexts.
 func (n *Node) Close() {
-	n.closeAll()
+	lastCall := time.AfterFunc(closeGrace, n.closeAll)
 	n.spreading.Wait()
+	lastCall.Stop()
+	n.closeAll()
 	n.http.CloseIdleConnections()
 }
 

@@ -126,9 +126,12 @@ func (p *pool) order(method string) []*member {
 // before its equals, then the heaviest, then the fastest. The caller holds mu.
 func (p *pool) ranked() []*member {
 	out := slices.DeleteFunc(slices.Clone(p.members), func(m *member) bool { return m.foreign != nil })
-	top := p.top()
+	top, using := p.top(), p.preferred
+	if using == nil {
+		using = p.members[0]
+	}
 	inUse := func(m *member) int {
-		if m == p.preferred {
+		if m == using {
 			return 0
 		}
 		return 1
