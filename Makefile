@@ -58,6 +58,17 @@ bench-scale: ## windows of 1, 2, 4, ... sectors for 30 minutes, and what a full 
 full-partition: ## keys (60.8 GB), proof and verification of a whole 32 GiB partition; goes on after an interruption
 	$(GO) run ./cmd/wdpost-bench --workdir $(FULL_DIR) full $(BENCH)
 
+AXE_CORE    = axe-core@4.14.1
+
+.PHONY: browser
+browser: ## every page in headless Chromium: live, usable by keyboard, nothing serious for axe (needs chromium and npm)
+	@dir=$$(mktemp -d) && trap 'rm -rf '$$dir EXIT && (cd $$dir && npm pack -s $(AXE_CORE) >/dev/null && tar xzf axe-core-*.tgz) && \
+	  AXE=$$dir/package/axe.min.js $(GO) test -tags browser -count=1 -timeout 5m -run 'Browser|Live|Keyboard' ./internal/dashboard
+
+.PHONY: screenshots
+screenshots: ## the pictures of the pages in docs/images (needs chromium, npm and fonts-noto-cjk)
+	SCREENSHOTS=$(CURDIR)/docs/images $(MAKE) browser
+
 .PHONY: release
 release: ## static binaries, archives, deb, rpm, container image, bill of materials and checksums, into dist/
 	cd lab/release && $(GO) run . --out ../../dist
@@ -84,7 +95,7 @@ generate: ## everything that is generated: gRPC code (needs protoc), vector kern
 .PHONY: lint
 lint: ## gofmt, vet, staticcheck, arm64 and cgo-free builds
 	@test -z "$$(gofmt -l .)" || { gofmt -l .; echo 'run gofmt -w on these'; exit 1; }
-	$(GO) vet ./... && $(GO) vet -tags e2e,galera,soak,differential ./...
+	$(GO) vet ./... && $(GO) vet -tags e2e,galera,soak,differential,browser ./...
 	$(GO) run $(STATICCHECK) ./...
 	cd lab/release && $(GO) vet ./...
 	GOOS=linux GOARCH=arm64 $(GO) build ./...

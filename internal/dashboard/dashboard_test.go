@@ -23,7 +23,10 @@ func serve(t *testing.T, d *demo, may bool) *httptest.Server {
 		Source: d, Doer: d, MayChange: func(*http.Request) bool { return may },
 		Log: slog.New(slog.NewTextHandler(t.Output(), nil)),
 	}))
-	t.Cleanup(srv.Close)
+	t.Cleanup(func() {
+		srv.CloseClientConnections() // streams of events end
+		srv.Close()
+	})
 	return srv
 }
 

@@ -65,8 +65,11 @@ var functions = template.FuncMap{
 	},
 }
 
-// shown bounds the rows of the longest tables.
-const shown = 500
+// Rows of the longest tables; the history has the rest as CSV.
+const (
+	shown  = 500
+	recent = 96 // two days of one miner
+)
 
 type (
 	linkData struct {
@@ -98,7 +101,7 @@ type (
 
 // latest are the newest deadlines, the newest first.
 func latest(past []Past) []Past {
-	newest := slices.Clone(past[max(0, len(past)-shown):])
+	newest := slices.Clone(past[max(0, len(past)-recent):])
 	slices.Reverse(newest)
 	return newest
 }
