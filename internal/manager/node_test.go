@@ -353,6 +353,34 @@ func TestFieldF18DamagedIndex(t *testing.T) {
 	}
 }
 
+// TestMissingStore: a store whose folder is gone is told by /healthz, and its
+// return too.
+func TestMissingStore(t *testing.T) {
+	n := startNetwork(t)
+	d := startManager(t, n.Node().Multiaddr("ws"), n.Token(), 1008)
+	d.wait(t, "health", func() bool { code, _ := d.page(t, "/healthz"); return code == http.StatusOK })
+	set := d.stores.current.Load()
+	path := set.locator.Stores()[0].Path
+	if err := os.Rename(path, path+".away"); err != nil {
+		t.Fatal(err)
+	}
+	if err := set.presence.Look(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if code, body := d.page(t, "/healthz"); code != http.StatusServiceUnavailable || !strings.Contains(body, "store_missing a") {
+		t.Errorf("healthz: %d %s", code, body)
+	}
+	if err := os.Rename(path+".away", path); err != nil {
+		t.Fatal(err)
+	}
+	if err := set.presence.Look(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if code, body := d.page(t, "/healthz"); code != http.StatusOK {
+		t.Errorf("healthz: %d %s", code, body)
+	}
+}
+
 // TestDamagedLedger: a ledger that cannot be opened stops no miner, and is taken
 // up as soon as it can be.
 func TestDamagedLedger(t *testing.T) {

@@ -7,6 +7,7 @@ import (
 
 	"wdpost/internal/attr"
 	"wdpost/internal/condition"
+	"wdpost/internal/config"
 	"wdpost/internal/run"
 )
 
@@ -74,8 +75,8 @@ func (m *Manager) reload() (Reloaded, error) {
 	for _, w := range warnings {
 		m.log.Warn(w)
 	}
-	done := Reloaded{Changed: changedKeys(now.manager, next.manager), Warnings: warnings}
-	for _, key := range changedKeys(now.ext, next.ext) {
+	done := Reloaded{Changed: config.Changed(now.manager, next.manager), Warnings: warnings}
+	for _, key := range config.Changed(now.ext, next.ext) {
 		done.Changed = append(done.Changed, "ext-prover.cfg "+key)
 	}
 	done.NeedsRestart = needRestart(done.Changed)

@@ -6,9 +6,7 @@ import (
 	"io/fs"
 	"log/slog"
 	"path/filepath"
-	"reflect"
 	"slices"
-	"strings"
 	"time"
 
 	"wdpost/internal/chain"
@@ -79,31 +77,6 @@ func hostConfig(cfg config.ExtProver, programDir string, log *slog.Logger) extpr
 		WinningPoSt: processors(extprover.StageWinningPoSt, cfg.WinPost),
 		Log:         log,
 	}
-}
-
-// changedKeys names the keys in which two settings differ, without their
-// values, which may be secret. Lists of sections are named as one key.
-func changedKeys(a, b any) []string {
-	var out []string
-	var walk func(name string, x, y reflect.Value)
-	walk = func(name string, x, y reflect.Value) {
-		if x.Kind() != reflect.Struct || x.NumField() == 0 || !x.Type().Field(0).IsExported() {
-			if !reflect.DeepEqual(x.Interface(), y.Interface()) {
-				out = append(out, name)
-			}
-			return
-		}
-		for i := range x.NumField() {
-			f := x.Type().Field(i)
-			if f.Tag.Get("effect") == "none" || !f.IsExported() {
-				continue
-			}
-			walk(strings.TrimPrefix(name+"."+f.Name, "."), x.Field(i), y.Field(i))
-		}
-	}
-	walk("", reflect.ValueOf(a), reflect.ValueOf(b))
-	slices.Sort(out)
-	return out
 }
 
 // liveKeys take effect at a reload; all others need a restart.
