@@ -181,8 +181,8 @@ func (w *world) check() check {
 	w.t.Helper()
 	ctx, cancel := context.WithTimeout(w.t.Context(), 100*time.Hour)
 	defer cancel()
-	got, err := w.stores.CheckSectors(ctx, 1008, []poster.Sector{{Number: 7, Size: 2048, Updated: true}, {Number: 8, Size: 2048}})
-	if err != nil || len(got.Good) != 1 || got.Bad[8] == nil || got.Good[7].CacheDir != "cache" {
+	got, err := w.stores.CheckSectors(ctx, 1008, []poster.Sector{{Number: 7, Size: 2048, Updated: true}, {Number: 8, Size: 2048}}, false)
+	if err != nil || len(got.Good) != 1 || got.Bad[8] == nil || len(got.Good[7]) == 0 || got.Good[7][0].CacheDir != "cache" {
 		w.t.Fatalf("got %+v, %v", got, err)
 	}
 	return w.checks[len(w.checks)-1]
