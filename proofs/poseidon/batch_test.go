@@ -6,13 +6,21 @@ import (
 	"testing"
 
 	"github.com/consensys/gnark-crypto/ecc/bls12-381/fr"
+
+	"wdpost/proofs/kernel"
 )
 
-// TestBatchEqualsHash compares all arities and batch sizes around the number of
-// lanes, with extreme and random preimages.
+// TestBatchEqualsHash compares all kernels, arities and batch sizes around the
+// number of lanes, with extreme and random preimages.
 func TestBatchEqualsHash(t *testing.T) {
+	for _, on := range kernel.All() {
+		t.Run(on.String(), func(t *testing.T) { testBatch(t, on) })
+	}
+}
+
+func testBatch(t *testing.T, on kernel.Kernel) {
 	for _, arity := range []int{2, 4, 8, 11} {
-		p := New(arity)
+		p := NewOn(arity, on)
 		b := p.NewBatch()
 		for _, count := range []int{0, 1, 2, 3, 7, 8, 9, 16, 19} {
 			nodes := pseudoRandom(uint64(count), count*arity)
@@ -62,13 +70,15 @@ func TestBatchNoAllocation(t *testing.T) {
 
 // BenchmarkBatch reports the time of one hash in a large batch.
 func BenchmarkBatch(b *testing.B) {
-	for _, arity := range []int{2, 8} {
-		batch := New(arity).NewBatch()
-		nodes, digests := pseudoRandom(1, 64*arity), make([]fr.Element, 64)
-		b.Run(fmt.Sprintf("arity=%d", arity), func(b *testing.B) {
-			for i := 0; i < b.N; i += len(digests) {
-				batch.Hash(digests, nodes)
-			}
-		})
+	for _, on := range kernel.All() {
+		for _, arity := range []int{2, 8} {
+			batch := NewOn(arity, on).NewBatch()
+			nodes, digests := pseudoRandom(1, 64*arity), make([]fr.Element, 64)
+			b.Run(fmt.Sprintf("%v/arity=%d", on, arity), func(b *testing.B) {
+				for i := 0; i < b.N; i += len(digests) {
+					batch.Hash(digests, nodes)
+				}
+			})
+		}
 	}
 }

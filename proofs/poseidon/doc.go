@@ -10,9 +10,10 @@
 // Digests and traces are those of the textbook permutation, but it is evaluated
 // otherwise: the full rounds mix with 64-bit integers (M is a Hankel matrix of
 // small fractions), and the partial rounds run as a linear recurrence between
-// the inputs and outputs of their S-boxes (see recurrence.go). On processors
-// with AVX-512 IFMA the recurrence advances in vector lanes, and a Batch hashes
-// eight preimages side by side; every way gives the same values.
+// the inputs and outputs of their S-boxes (see recurrence.go). A Batch hashes
+// eight preimages side by side with AVX-512 IFMA, or with AVX2 and FMA; with the
+// former the recurrence of a single hash advances in vector lanes too. Every
+// kernel gives the same values.
 //
 // The package has no global state and allocates nothing while hashing. It is
 // not constant time: leaves and nodes of replicas are no secrets.

@@ -75,7 +75,11 @@ func TestLaneArithmetic(t *testing.T) {
 	bound := new(big.Int).Lsh(big.NewInt(1), 258)
 	for rotate := range laneCount {
 		x, y := filled(0), filled(rotate)
-		k := broadcast(fr.NewElement(7))
+		var k lanes
+		regular := fr.Element{7}
+		for l := range laneCount {
+			k.set(l, &regular)
+		}
 		var z lanes
 		mulAddLanes(&z, &x, &y, &k)
 		for l := range laneCount {
@@ -109,7 +113,7 @@ func TestLaneForms(t *testing.T) {
 	}
 	f := newLaneForm(weights)
 	var z lanes
-	f.eval(&z, a)
+	z.eval(&f, a)
 	var mixed lanes
 	mixLanes(&mixed, &a[0], &words[0], maxWidth)
 	for l := range laneCount {

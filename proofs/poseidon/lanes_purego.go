@@ -8,17 +8,8 @@ import (
 	"wdpost/proofs/kernel"
 )
 
-// laneHasher does not exist without vector instructions.
-type laneHasher struct{}
-
-// laneWork is as empty as that.
-type laneWork struct{}
-
-func newLaneHasher(*Params, kernel.Kernel) *laneHasher { return nil }
-
-func (*laneHasher) hash(work *laneWork, digests, nodes []fr.Element) {
-	panic("poseidon: no vector unit")
-}
+// newManyHasher has no vector instructions to use.
+func newManyHasher(*Params, kernel.Kernel) manyHasher { return nil }
 
 // observer does not exist either.
 type observer struct{}

@@ -40,7 +40,7 @@ type Params struct {
 	hankel         []uint64   // L/(t+k), k = 0…2t−2: row i+j of L·M, see mix
 	hankelScale    fr.Element // 2^64/L
 	rounds         *recurrence
-	lanes          *laneHasher // nil without a vector unit
+	many           manyHasher // nil without a vector unit
 }
 
 // New generates the parameters for preimages of arity elements: 2, 4, 8 or 11.
@@ -62,7 +62,7 @@ func NewOn(arity int, k kernel.Kernel) *Params {
 	}
 	p.hankelScale = rational{new(big.Int).Lsh(big.NewInt(1), 64), lcm}.element()
 	p.rounds = newRecurrence(p.mds, p.constants[t*(halfRounds+1):][:p.partial], k)
-	p.lanes = newLaneHasher(p, k)
+	p.many = newManyHasher(p, k)
 	return p
 }
 
