@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"log/slog"
 	"time"
 
 	"github.com/filecoin-project/go-address"
@@ -13,6 +14,7 @@ import (
 	"github.com/filecoin-project/go-state-types/proof"
 	"golang.org/x/crypto/blake2b"
 
+	"wdpost/internal/attr"
 	"wdpost/internal/lotus"
 	"wdpost/lab/devnet/actor"
 	"wdpost/lab/devnet/gateway"
@@ -31,7 +33,7 @@ func (n *Network) drive(ctx context.Context) {
 			return
 		}
 		if err := n.tick(ctx, n.nullRound(n.chain.Epoch()+1)); err != nil && ctx.Err() == nil {
-			n.cfg.Log.Error("epoch failed", "epoch", n.chain.Epoch(), "err", err)
+			n.cfg.Log.LogAttrs(ctx, slog.LevelError, "epoch failed", attr.Epoch(n.chain.Epoch()), attr.Err(err))
 		}
 	}
 }
@@ -165,12 +167,12 @@ func (n *Network) askAll(ctx context.Context) {
 	for _, a := range n.gateway.Connected() {
 		id, err := address.IDFromAddress(a)
 		if err != nil {
-			n.cfg.Log.Warn("a listener registered for an address that is no miner", "address", a)
+			n.cfg.Log.LogAttrs(ctx, slog.LevelWarn, "a listener registered for an address that is no miner", attr.Address(a.String()))
 			continue
 		}
 		n.work.Go(func() {
 			if w, err := n.AskWinning(ctx, abi.ActorID(id)); err != nil {
-				n.cfg.Log.Warn("no winning proof", "miner", a, "epoch", w.Epoch, "err", err)
+				n.cfg.Log.LogAttrs(ctx, slog.LevelWarn, "no winning proof", attr.Miner(a), attr.Epoch(w.Epoch), attr.Err(err))
 			}
 		})
 	}

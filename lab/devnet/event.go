@@ -2,7 +2,9 @@ package devnet
 
 import (
 	"bytes"
+	"context"
 	"fmt"
+	"log/slog"
 	"time"
 
 	"github.com/filecoin-project/go-address"
@@ -10,6 +12,7 @@ import (
 	"github.com/filecoin-project/go-state-types/builtin"
 	minertypes "github.com/filecoin-project/go-state-types/builtin/v18/miner"
 
+	"wdpost/internal/attr"
 	"wdpost/internal/lotus"
 )
 
@@ -64,7 +67,7 @@ func (n *Network) Events() (events <-chan Event, cancel func()) {
 // emit sends an event to whoever listens and has room.
 func (n *Network) emit(e Event) {
 	e.Time, e.Epoch = time.Now(), n.chain.Epoch()
-	n.cfg.Log.Debug("devnet event", "kind", string(e.Kind), "epoch", e.Epoch, "miner", e.Miner, "text", e.Text)
+	n.cfg.Log.LogAttrs(context.Background(), slog.LevelDebug, "devnet event: "+string(e.Kind), attr.Epoch(e.Epoch), attr.Miner(e.Miner), attr.Reason(e.Text))
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	for ch := range n.subs {

@@ -7,6 +7,7 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"log/slog"
 	"sync"
 
 	"github.com/filecoin-project/go-jsonrpc/auth"
@@ -130,7 +131,7 @@ func (n *Network) Start() error {
 	if !n.cfg.Manual {
 		n.work.Go(func() { n.drive(ctx) })
 	}
-	n.cfg.Log.Info("devnet listens", "node", n.servers.nodes[0].URL("ws"), "messager", n.servers.messager.URL("http"), "gateway", n.servers.gateway.URL("ws"))
+	n.cfg.Log.LogAttrs(ctx, slog.LevelInfo, fmt.Sprintf("devnet listens: node %s, messager %s, gateway %s", n.servers.nodes[0].URL("ws"), n.servers.messager.URL("http"), n.servers.gateway.URL("ws")))
 	return nil
 }
 

@@ -12,6 +12,8 @@ import (
 
 	"github.com/filecoin-project/go-jsonrpc"
 	"github.com/filecoin-project/go-jsonrpc/auth"
+
+	"wdpost/internal/attr"
 )
 
 // Config describes a listener.
@@ -81,7 +83,7 @@ func Start(cfg Config) (*Server, error) {
 	go func() {
 		defer close(s.served)
 		if err := s.http.Serve(s.lis); !errors.Is(err, http.ErrServerClosed) {
-			cfg.Log.Error("listener ended", "service", cfg.Namespace, "err", err)
+			cfg.Log.LogAttrs(ctx, slog.LevelError, "listener of "+cfg.Namespace+" ended", attr.Err(err))
 		}
 	}()
 	return s, nil
