@@ -42,7 +42,10 @@ func (n *Node) ChainGetGenesis(ctx context.Context) (*lotus.TipSet, error) {
 func (n *Node) ChainGetTipSetByHeight(ctx context.Context, height abi.ChainEpoch, key lotus.TipSetKey) (*lotus.TipSet, error) {
 	return read(ctx, n, "ChainGetTipSetByHeight", func(ctx context.Context, r *rpc) (*lotus.TipSet, error) {
 		ts, err := r.ChainGetTipSetByHeight(ctx, height, key)
-		return ts, checkTipSet(ts, err)
+		if err = checkTipSet(ts, err); err == nil && ts.Height > height {
+			err = nonsense("the tipset at %d was asked for and one at %d came", height, ts.Height)
+		}
+		return ts, err
 	})
 }
 

@@ -24,6 +24,11 @@ const (
 	Canceled  Category = "canceled"  // the caller went away
 )
 
+// Categories lists them all, for metrics that show each from the start.
+func Categories() []Category {
+	return []Category{Transient, Limited, Refused, Auth, NoMethod, Foreign, Nonsense, Canceled}
+}
+
 // CategoryOf says what kind of failure err is; empty for nil.
 func CategoryOf(err error) Category {
 	switch {

@@ -8,6 +8,7 @@ import (
 
 	"wdpost/internal/condition"
 	"wdpost/internal/deadline"
+	"wdpost/internal/endpoint"
 	"wdpost/internal/extprover"
 	"wdpost/internal/ledger"
 	"wdpost/internal/poster"
@@ -25,8 +26,11 @@ var (
 	conditions      = desc("condition", "Conditions of the kind that stand", "kind", "cost")
 	ready           = desc("ready", "1 while a window that opened now could be proven")
 	minerAdmitted   = desc("miner_admitted", "1 while the miner is worked for", "miner")
-	nodeUp          = desc("node_up", "1 while the node answers", "node")
-	nodeHeight      = desc("node_height", "Highest head seen on the node, in epochs", "node")
+	nodeUp          = desc("node_up", "1 while the node answers and may be used", "node")
+	nodeHeight      = desc("node_height", "Head that the node answered last, in epochs; -1 before the first", "node")
+	nodeLag         = desc("node_lag_epochs", "Epochs between the clock and the node's head", "node")
+	nodeCalls       = desc("node_calls_total", "Calls made to the node", "node")
+	nodeErrors      = desc("node_errors_total", "Failed calls to the node, by category", "node", "category")
 	headLag         = desc("head_lag_epochs", "Epochs between the clock and the head that the miner's work stands on", "miner")
 	minerHead       = desc("poster_head", "Head the poster works with, in epochs", "miner")
 	minerActive     = desc("poster_active_deadlines", "Deadlines worked on", "miner")
@@ -73,8 +77,13 @@ func (c collector) Collect(ch chan<- prometheus.Metric) {
 	s.gauge(ready, truth(c.m.Ready() == nil))
 	c.conditions(s)
 	for _, n := range c.m.node.Status() {
-		s.gauge(nodeUp, truth(n.Err == nil), n.Address)
+		s.gauge(nodeUp, truth(n.Up), n.Address)
 		s.gauge(nodeHeight, float64(n.Height), n.Address)
+		s.gauge(nodeLag, float64(n.Lag), n.Address)
+		s.counter(nodeCalls, n.Calls, n.Address)
+		for _, category := range endpoint.Categories() {
+			s.counter(nodeErrors, n.Errors[category], n.Address, string(category))
+		}
 	}
 	for _, h := range c.m.stores.guard.Health() {
 		s.gauge(storeStuck, float64(h.Stuck), h.Store)
