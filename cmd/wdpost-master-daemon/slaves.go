@@ -72,7 +72,7 @@ func (a *app) listSlaves(ctx context.Context, c *cli.Command) error {
 		if err != nil {
 			return err
 		}
-		slaves, err := db.Slaves(ctx, now.Add(-c.Duration("seen-within")).Unix())
+		slaves, err := db.Slaves(ctx, now.Time.Add(-c.Duration("seen-within")).Unix())
 		if err != nil {
 			return err
 		}

@@ -78,7 +78,7 @@ func (a *app) tasksCommand() *cli.Command {
 	}
 	now := func(ctx context.Context, db store) (int64, error) {
 		t, err := db.Now(ctx)
-		return t.Unix(), err
+		return t.Time.Unix(), err
 	}
 	show := one("show", "print one task with question and answer, as JSON", func(ctx context.Context, db store, id string) error {
 		t, err := db.Show(ctx, id)

@@ -9,6 +9,8 @@ import (
 	"sync"
 	"time"
 
+	"wdpost/internal/attr"
+	"wdpost/internal/patience"
 	"wdpost/internal/task"
 )
 
@@ -91,7 +93,10 @@ func (q *Queue) Ask(ctx context.Context, question task.Question) (task.Answer, e
 		ctx, cancel = context.WithDeadline(ctx, time.Unix(question.NotAfter, 0))
 		defer cancel()
 	}
-	n := NewTask{ID: question.ID(), NotAfter: NoEnd}
+	n := NewTask{ID: question.ID(), NotAfter: NoEnd, About: About{
+		Known: true, Miner: question.MinerID, Deadline: question.Deadline, Partitions: question.Partitions,
+		Sectors: len(question.Replicas), Stores: question.Stores(),
+	}}
 	var err error
 	if n.In, err = encode(question); err != nil {
 		return task.Answer{}, task.Permanent(err)
@@ -133,8 +138,10 @@ func (q *Queue) awaitOpen(ctx context.Context) error {
 
 // put stores the question, trying until ctx ends.
 func (q *Queue) put(ctx context.Context, n NewTask, notAfter int64) (Task, error) {
-	log := q.log.With("task", n.ID)
-	for failures := 0; ; {
+	log := q.log.With(attr.Task(n.ID))
+	b := q.backoff()
+	var out patience.Outage
+	for {
 		if ctx.Err() != nil {
 			return Task{}, context.Cause(ctx)
 		}
@@ -148,18 +155,18 @@ func (q *Queue) put(ctx context.Context, n NewTask, notAfter int64) (Task, error
 			if t.CreatedAt == now && t.State == task.Ready && t.Attempt == 0 {
 				q.cfg.Metrics.put.Inc()
 			}
-			log.Info("task queued", "task_state", t.State, "attempt", t.Attempt)
+			out.Over(log, "task stored after all")
+			log.Info("task queued", attr.TaskState(string(t.State)), attr.Attempt(t.Attempt))
 			q.claims.wake()
 			return t, nil
 		}
 		if !errors.Is(err, ErrUnavailable) {
 			return Task{}, err
 		}
-		failures++
-		if failures == 1 && ctx.Err() == nil {
-			log.Warn("task not stored; trying on", "err", err)
+		if ctx.Err() == nil {
+			out.Failed(log, "task not stored; retrying", cause(err), attr.Err(err))
 		}
-		if !pause(ctx, q.backoff(failures)) {
+		if b.Wait(ctx) != nil {
 			return Task{}, context.Cause(ctx)
 		}
 	}
@@ -214,7 +221,7 @@ func (q *Queue) outcome(ctx context.Context, question task.Question, t Task) (a 
 	case ctx.Err() != nil:
 		return task.Answer{}, false, context.Cause(ctx)
 	case err != nil:
-		q.log.Error("stored answer is wrong; the task starts over", "task", t.ID, "err", err)
+		q.log.Error("stored answer is wrong; the task starts over", attr.Task(t.ID), attr.Err(err))
 		if err := q.store.Retry(ctx, q.clock.now(), t.ID); err != nil && !errors.Is(err, ErrState) {
 			return task.Answer{}, false, err
 		}
@@ -232,17 +239,19 @@ func (q *Queue) withdraw(ctx context.Context, id string) {
 	defer cancel()
 	err := q.store.Cancel(ctx, q.clock.now(), id, task.KindAborted, "withdrawn by the asker")
 	if err != nil && !errors.Is(err, ErrState) {
-		q.log.Warn("withdrawn task not cancelled; it goes on for nothing", "task", id, "err", err)
+		q.log.Warn("withdrawn task not cancelled; it is proven for nothing", attr.Task(id), attr.Err(err))
 		return
 	}
-	q.log.Info("task withdrawn", "task", id)
+	q.log.Info("task withdrawn", attr.Task(id))
 }
 
 // runAsks delivers ends of tasks until ctx ends.
 func (q *Queue) runAsks(ctx context.Context) {
 	tick := time.NewTicker(q.cfg.PollInterval)
 	defer tick.Stop()
-	for failures := 0; ; {
+	b := q.backoff()
+	var out patience.Outage
+	for {
 		select {
 		case <-q.asks.kick:
 		case <-tick.C:
@@ -250,19 +259,16 @@ func (q *Queue) runAsks(ctx context.Context) {
 			return
 		}
 		if err := q.serveAsks(ctx); err != nil && ctx.Err() == nil {
-			failures++
-			if failures == 1 {
-				q.log.Warn("answers cannot be read; trying on", "err", err)
-			}
-			if !pause(ctx, q.backoff(failures)) {
+			q.trouble("ask", err)
+			out.Failed(q.log, "answers cannot be read; retrying", cause(err), attr.Err(err))
+			if b.Wait(ctx) != nil {
 				return
 			}
 			continue
 		}
-		if failures > 0 {
-			q.log.Info("answers are read again", "after_failures", failures)
-		}
-		failures = 0
+		b.Reset()
+		q.well("ask")
+		out.Over(q.log, "answers are read again")
 	}
 }
 

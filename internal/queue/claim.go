@@ -1,6 +1,7 @@
 package queue
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -9,6 +10,10 @@ import (
 	"sync"
 	"time"
 
+	"github.com/filecoin-project/go-state-types/abi"
+
+	"wdpost/internal/attr"
+	"wdpost/internal/patience"
 	"wdpost/internal/task"
 )
 
@@ -21,7 +26,9 @@ const maxClaims = 32
 type claimDesk struct {
 	kick     chan struct{} // capacity 1: something may have become ready
 	mu       sync.Mutex
-	waiting  []*claimWait
+	waiting  map[*claimWait]struct{}
+	joined   uint64
+	dry      bool      // nothing was ready at the last look, and nothing became so here since
 	searched time.Time // when lost replies were last looked for; the loop's
 }
 
@@ -30,6 +37,7 @@ type claimDesk struct {
 // loop's word, a task or none.
 type claimWait struct {
 	claimer Claimer
+	number  uint64        // in the order of joining
 	holding *task.Holding // nil: the slave does not tell
 	got     chan Task     // capacity 1; a task without ID is the word "none"
 	// unsure says that the slave may have been given a task without hearing of
@@ -39,8 +47,16 @@ type claimWait struct {
 	taken, gone bool // under the desk's mutex
 }
 
-// wake makes the loop look again.
+// wake makes the loop look again: something may have become ready.
 func (d *claimDesk) wake() {
+	d.mu.Lock()
+	d.dry = false
+	d.mu.Unlock()
+	d.look()
+}
+
+// look makes the loop look again.
+func (d *claimDesk) look() {
 	select {
 	case d.kick <- struct{}{}:
 	default:
@@ -55,15 +71,16 @@ func (q *Queue) Claim(ctx context.Context, slave Slave, want task.Want) (task.As
 	if err := q.door.check(); err != nil {
 		return task.Assignment{}, err
 	}
-	if err := q.seen(ctx, slave); err != nil {
+	slave, err := q.seen(ctx, slave)
+	if err != nil {
 		return task.Assignment{}, err
 	}
 	for {
-		if q.slaves.draining(slave.Name) {
-			pause(ctx, q.cfg.HeartbeatTimeout) // a draining slave need not ask often
+		if q.slaves.drains(slave.Name) || !want.Does(task.RoleRead) {
+			_ = patience.Sleep(ctx, q.cfg.HeartbeatTimeout) // it need not ask often
 			return task.Assignment{}, task.ErrNoTask
 		}
-		t, err := q.await(ctx, slave.Name, want)
+		t, err := q.await(ctx, slave, want)
 		if err != nil {
 			return task.Assignment{}, err
 		}
@@ -76,7 +93,7 @@ func (q *Queue) Claim(ctx context.Context, slave Slave, want task.Want) (task.As
 			continue
 		}
 		if t.NotAfter != NoEnd {
-			a.Remaining = remaining(t, q.clock.now())
+			a.Remaining = remaining(t.NotAfter, q.clock.now())
 		}
 		q.claimed(t, slave.Name, a.Question.MinerID)
 		return a, nil
@@ -85,7 +102,7 @@ func (q *Queue) Claim(ctx context.Context, slave Slave, want task.Want) (task.As
 
 // claimed counts and logs a claim.
 func (q *Queue) claimed(t Task, slave string, miner uint64) {
-	log := q.log.With("task", t.ID, "attempt", t.Attempt, "slave", slave, "miner", miner)
+	log := q.log.With(attr.Task(t.ID), attr.Attempt(t.Attempt), attr.Slave(slave), attr.Miner(abi.ActorID(miner)))
 	if t.Progress == GivenAgain {
 		q.cfg.Metrics.again.Inc()
 		log.Warn("task given to its slave again: the reply to its claim was lost")
@@ -107,14 +124,18 @@ func (q *Queue) HandBack(ctx context.Context, slave string, l task.Lease, cause 
 }
 
 // await queues up for one task.
-func (q *Queue) await(ctx context.Context, slave string, want task.Want) (Task, error) {
+func (q *Queue) await(ctx context.Context, slave Slave, want task.Want) (Task, error) {
 	w := &claimWait{
-		claimer: Claimer{Slave: slave, SectorSizes: want.SectorSizes, Avoid: seconds(q.cfg.RetryInterval)},
+		claimer: Claimer{
+			Slave: slave.Name, ID: slave.ID, SectorSizes: want.SectorSizes, Unseen: want.Unseen,
+			Avoid: seconds(q.cfg.RetryInterval), Elsewhere: seconds(q.cfg.HeartbeatTimeout / 2),
+		},
 		holding: want.Holding, unsure: want.Holding != nil && want.Holding.Unsure, got: make(chan Task, 1),
 	}
 	d := &q.claims
-	d.join(w)
-	d.wake()
+	if d.join(w) {
+		d.look()
+	}
 	select {
 	case t := <-w.got:
 		if t.ID == "" {
@@ -126,7 +147,7 @@ func (q *Queue) await(ctx context.Context, slave string, want task.Want) (Task, 
 	d.mu.Lock()
 	w.gone = true
 	taken := w.taken
-	d.waiting = slices.DeleteFunc(d.waiting, func(o *claimWait) bool { return o == w })
+	delete(d.waiting, w)
 	d.mu.Unlock()
 	if !taken {
 		return Task{}, task.ErrNoTask
@@ -139,8 +160,8 @@ func (q *Queue) await(ctx context.Context, slave string, want task.Want) (Task, 
 	}
 	handBack, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
 	defer cancel()
-	if err := q.HandBack(handBack, slave, t.Lease(), errors.New("the slave stopped waiting")); err != nil {
-		q.log.Warn("claimed task not handed back; it is rescued after the heartbeat time-out", "task", t.ID, "err", err)
+	if err := q.HandBack(handBack, slave.Name, t.Lease(), errors.New("the slave stopped waiting")); err != nil {
+		q.log.Warn("claimed task not handed back; it is rescued after the heartbeat time-out", attr.Task(t.ID), attr.Err(err))
 	}
 	return Task{}, task.ErrNoTask
 }
@@ -149,7 +170,9 @@ func (q *Queue) await(ctx context.Context, slave string, want task.Want) (Task, 
 func (q *Queue) runClaims(ctx context.Context) {
 	tick := time.NewTicker(q.cfg.PollInterval)
 	defer tick.Stop()
-	for failures := 0; ; {
+	b := q.backoff()
+	var out patience.Outage
+	for {
 		select {
 		case <-q.claims.kick:
 		case <-tick.C:
@@ -157,19 +180,16 @@ func (q *Queue) runClaims(ctx context.Context) {
 			return
 		}
 		if err := q.serveClaims(ctx); err != nil && ctx.Err() == nil {
-			failures++
-			if failures == 1 {
-				q.log.Warn("tasks cannot be handed out; trying on", "err", err)
-			}
-			if !pause(ctx, q.backoff(failures)) {
+			q.trouble("claim", err)
+			out.Failed(q.log, "tasks cannot be handed out; retrying", cause(err), attr.Err(err))
+			if b.Wait(ctx) != nil {
 				return
 			}
 			continue
 		}
-		if failures > 0 {
-			q.log.Info("tasks are handed out again", "after_failures", failures)
-		}
-		failures = 0
+		b.Reset()
+		q.well("claim")
+		out.Over(q.log, "tasks are handed out again")
 	}
 }
 
@@ -186,15 +206,21 @@ func (q *Queue) serveClaims(ctx context.Context) error {
 		}
 	}
 	served := make(map[*claimWait]bool) // found nothing in this round
-	for {
-		batch := q.claims.take(func(w *claimWait) bool { return !served[w] })
-		if len(batch) == 0 {
+	for q.claims.anyone() {
+		ready, err := q.store.Ready(ctx, q.clock.now(), 1)
+		if err != nil {
+			return err
+		}
+		if ready == 0 {
+			q.claims.ranDry()
 			return nil
 		}
-		ready, err := q.store.Ready(ctx, q.clock.now(), 1)
-		if err != nil || ready == 0 {
-			q.claims.putBack(batch)
-			return err
+		batch := q.claims.take(func(w *claimWait) bool {
+			w.claimer.Handicap = int64(min(2*q.slaves.failures(w.claimer.Slave), maxHandicap))
+			return !served[w] && !q.slaves.drains(w.claimer.Slave)
+		})
+		if len(batch) == 0 {
+			return nil
 		}
 		empty, err := q.handOut(ctx, batch, nil)
 		if err != nil {
@@ -204,7 +230,12 @@ func (q *Queue) serveClaims(ctx context.Context) error {
 			served[w] = true
 		}
 	}
+	return nil
 }
+
+// maxHandicap bounds the seconds for which slaves that fail leave new tasks to
+// the others.
+const maxHandicap = 10
 
 // lostReplies finds, for claimers whose slave may have been given a task
 // without hearing of it, the lease to be given again. It asks the database at
@@ -255,21 +286,42 @@ func (q *Queue) handOut(ctx context.Context, batch []*claimWait, again map[*clai
 	return empty, nil
 }
 
-// join puts a claimer on the list. One whose slave is unsure replaces earlier
-// claims of that slave: nobody hears the replies to them.
-func (d *claimDesk) join(w *claimWait) {
+// join puts a claimer on the list and reports whether to look for a task at
+// once. One whose slave is unsure replaces earlier claims of that slave's
+// process: nobody hears the replies to them.
+func (d *claimDesk) join(w *claimWait) (look bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if w.unsure {
-		d.waiting = slices.DeleteFunc(d.waiting, func(o *claimWait) bool {
-			stale := o.claimer.Slave == w.claimer.Slave
-			if stale {
+		for o := range d.waiting {
+			if o.claimer.Slave == w.claimer.Slave && o.claimer.ID == w.claimer.ID {
+				delete(d.waiting, o)
 				o.got <- Task{}
 			}
-			return stale
-		})
+		}
 	}
-	d.waiting = append(d.waiting, w)
+	if d.waiting == nil {
+		d.waiting = make(map[*claimWait]struct{})
+	}
+	d.joined++
+	w.number = d.joined
+	d.waiting[w] = struct{}{}
+	return !d.dry || w.unsure
+}
+
+// anyone reports whether somebody waits.
+func (d *claimDesk) anyone() bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return len(d.waiting) > 0
+}
+
+// ranDry notes that nothing is ready: who comes now waits for the next poll, or
+// for something that becomes ready here.
+func (d *claimDesk) ranDry() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.dry = true
 }
 
 // unsure returns the waiting claimers of slaves that may have been given a task
@@ -278,7 +330,7 @@ func (d *claimDesk) unsure() map[string]*claimWait {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	var out map[string]*claimWait
-	for _, w := range d.waiting {
+	for w := range d.waiting {
 		if !w.unsure {
 			continue
 		}
@@ -290,37 +342,41 @@ func (d *claimDesk) unsure() map[string]*claimWait {
 	return out
 }
 
-// take takes waiting claimers off the list that are wanted.
+// take takes waiting claimers off the list that are wanted, those first that
+// have waited longest, and of slaves that fail only then.
 func (d *claimDesk) take(wanted func(*claimWait) bool) []*claimWait {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	var batch []*claimWait
-	d.waiting = slices.DeleteFunc(d.waiting, func(w *claimWait) bool {
-		if len(batch) == maxClaims || !wanted(w) {
-			return false
+	for w := range d.waiting {
+		if wanted(w) {
+			batch = append(batch, w)
 		}
-		w.taken = true
-		batch = append(batch, w)
-		return true
+	}
+	slices.SortFunc(batch, func(a, b *claimWait) int {
+		return cmp.Or(cmp.Compare(a.claimer.Handicap, b.claimer.Handicap), cmp.Compare(a.number, b.number))
 	})
+	batch = batch[:min(len(batch), maxClaims)]
+	for _, w := range batch {
+		w.taken = true
+		delete(d.waiting, w)
+	}
 	return batch
 }
 
-// putBack puts claimers without a task at the head of the list again, and
-// tells those that left meanwhile that there is none.
+// putBack puts claimers without a task on the list again, and tells those that
+// left meanwhile that there is none.
 func (d *claimDesk) putBack(batch []*claimWait) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	kept := make([]*claimWait, 0, len(batch)+len(d.waiting))
 	for _, w := range batch {
 		if w.gone {
 			w.got <- Task{}
 			continue
 		}
 		w.taken = false
-		kept = append(kept, w)
+		d.waiting[w] = struct{}{}
 	}
-	d.waiting = append(kept, d.waiting...)
 }
 
 // decode reads a body strictly enough to refuse garbage.

@@ -6,6 +6,9 @@ import (
 	"fmt"
 	"sync"
 	"time"
+
+	"wdpost/internal/attr"
+	"wdpost/internal/patience"
 )
 
 // errNotOpen is what calls get before the database was there for the first
@@ -52,7 +55,7 @@ func (q *Queue) open(ctx context.Context) error {
 			return err
 		}
 	}
-	if err := q.clock.set(ctx, q.store); err != nil {
+	if err := q.readClock(ctx); err != nil {
 		return fmt.Errorf("read the database's clock: %w", err)
 	}
 	close(q.door.opened)
@@ -65,10 +68,15 @@ func (q *Queue) awaitDatabase(ctx context.Context) error {
 	if q.door.check() == nil {
 		return nil
 	}
-	for first := true; ; first = false {
+	var out patience.Outage
+	for {
 		err := q.open(ctx)
 		switch {
-		case err == nil, ctx.Err() != nil:
+		case err == nil:
+			q.well("open")
+			out.Over(q.log, "the database is there")
+			return nil
+		case ctx.Err() != nil:
 			return nil
 		case !errors.Is(err, ErrUnavailable):
 			return err
@@ -76,10 +84,9 @@ func (q *Queue) awaitDatabase(ctx context.Context) error {
 		q.door.mu.Lock()
 		q.door.last = err
 		q.door.mu.Unlock()
-		if first {
-			q.log.Warn("the database is not there yet; tasks wait, trying on", "err", err)
-		}
-		if !pause(ctx, openRetry) {
+		q.trouble("open", err)
+		out.Failed(q.log, "the database is not there yet; tasks wait, retrying", cause(err), attr.Err(err))
+		if patience.Sleep(ctx, openRetry) != nil {
 			return nil
 		}
 	}

@@ -6,9 +6,9 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"slices"
 	"time"
 
+	"wdpost/internal/condition"
 	"wdpost/internal/task"
 )
 
@@ -43,9 +43,10 @@ type Config struct {
 	// questions wait and other calls fail.
 	Prepare func(context.Context) error
 
-	Verifier Verifier     // required
-	Log      *slog.Logger // required
-	Metrics  *Metrics     // nil counts nothing
+	Verifier Verifier         // required
+	Log      *slog.Logger     // required
+	Metrics  *Metrics         // nil counts nothing
+	Board    *condition.Board // of what keeps tasks from being proven; nil: nobody looks
 }
 
 // withDefaults fills what is unset and refuses what cannot work.
@@ -85,6 +86,7 @@ type Queue struct {
 	asks   askDesk
 	slaves slaveBook
 	door   door
+	away   troubles
 }
 
 // New prepares a queue. Without Config.Prepare it reads the database's clock, so
@@ -114,7 +116,7 @@ func (q *Queue) Run(ctx context.Context) error {
 	if err := q.awaitDatabase(ctx); err != nil || ctx.Err() != nil {
 		return err
 	}
-	loops := []func(context.Context){q.runClaims, q.runAsks, q.runUpkeep}
+	loops := []func(context.Context){q.runClaims, q.runAsks, q.runUpkeep, q.runWatch}
 	done := make(chan struct{})
 	for _, loop := range loops {
 		go func() {
@@ -151,228 +153,34 @@ func (q *Queue) Heartbeat(ctx context.Context, slave Slave, beats []Beat) (task.
 	if err := q.door.check(); err != nil {
 		return task.Pulse{}, err
 	}
-	if err := q.seen(ctx, slave); err != nil {
+	if _, err := q.seen(ctx, slave); err != nil {
 		return task.Pulse{}, err
 	}
 	if len(beats) == 0 {
 		return task.Pulse{}, nil
 	}
 	now := q.clock.now()
-	lost, err := q.store.Heartbeat(ctx, now, beats)
+	heard, err := q.store.Heartbeat(ctx, now, beats)
 	if err != nil {
 		return task.Pulse{}, err
 	}
-	q.cfg.Metrics.refused.WithLabelValues("heartbeat").Add(float64(len(lost)))
-	pulse := task.Pulse{Lost: lost, Remaining: make(map[task.Lease]time.Duration)}
-	var ids []string
-	for _, b := range beats {
-		ids = append(ids, b.Lease.ID)
-	}
-	tasks, err := q.store.Poll(ctx, ids)
-	if err != nil {
-		return task.Pulse{}, err
-	}
-	for _, t := range tasks {
-		if t.NotAfter != NoEnd && !slices.Contains(lost, t.Lease()) {
-			pulse.Remaining[t.Lease()] = remaining(t, now)
+	q.cfg.Metrics.refused.WithLabelValues("heartbeat").Add(float64(len(heard.Lost)))
+	pulse := task.Pulse{Lost: heard.Lost, Remaining: make(map[task.Lease]time.Duration)}
+	for l, notAfter := range heard.NotAfter {
+		if notAfter != NoEnd {
+			pulse.Remaining[l] = remaining(notAfter, now)
 		}
 	}
 	return pulse, nil
 }
 
-// remaining is the time until a task's window closes, never 0, which would
-// mean unknown.
-func remaining(t Task, now int64) time.Duration {
-	return max(time.Duration(t.NotAfter-now)*time.Second, time.Millisecond)
-}
-
-// Finish checks an answer and stores it. A wrong one counts as a failed
-// attempt and is refused with task.ErrBadAnswer; one under an old attempt is
-// refused with task.ErrLost. Both are final. Other errors mean try again.
-func (q *Queue) Finish(ctx context.Context, slave string, l task.Lease, a task.Answer) error {
-	if err := q.door.check(); err != nil {
-		return err
-	}
-	log := q.log.With("task", l.ID, "attempt", l.Attempt, "slave", slave)
-	t, err := q.store.Show(ctx, l.ID)
-	if errors.Is(err, ErrNotFound) {
-		err = fmt.Errorf("task %s: %w: no such task", l, task.ErrLost)
-	}
-	if err != nil {
-		return err
-	}
-	if t.Attempt != l.Attempt {
-		q.cfg.Metrics.refused.WithLabelValues("attempt").Inc()
-		return fmt.Errorf("task %s: %w: attempt %d is the latest, by %q", l, task.ErrLost, t.Attempt, t.Slave)
-	}
-	if t.State == task.Done {
-		return nil // the same attempt: delivered before, the reply was lost
-	}
-	var question task.Question
-	if err := decode(t.In, &question); err != nil {
-		return q.refuse(ctx, l, task.Permanent(fmt.Errorf("stored question: %w", err)))
-	}
-	a = a.Normal()
-	switch err := q.check(ctx, question, a); {
-	case errors.Is(err, task.ErrBadAnswer):
-		q.cfg.Metrics.refused.WithLabelValues("answer").Inc()
-		log.Warn("answer refused", "err", err)
-		return q.refuse(ctx, l, err)
-	case err != nil:
-		return fmt.Errorf("check the answer of task %s: %w", l, err)
-	}
-	offered, err := q.offer(ctx, slave, t, a)
-	if err != nil || offered {
-		return err
-	}
-	if t.Out == nil && len(a.Proofs) == 0 && len(a.Faults) == len(question.Replicas) {
-		// Not final: what nobody can read now, somebody may read later.
-		return q.Fail(ctx, slave, l, task.VerdictOf(unread(a)))
-	}
-	out, err := encode(better(a, t))
-	if err != nil {
-		return err
-	}
-	if err := q.store.Finish(ctx, q.clock.now(), l, out); err != nil {
-		if errors.Is(err, task.ErrLost) {
-			q.cfg.Metrics.refused.WithLabelValues("attempt").Inc()
-		}
-		return err
-	}
-	q.asks.wake()
-	q.cfg.Metrics.finished.Inc()
-	log.Info("task finished", "miner", question.MinerID, "skipped", len(a.Faults), "took_s", q.clock.now()-t.StartedAt)
-	return nil
-}
-
-// unread is the failure of an attempt that could read nothing.
-func unread(a task.Answer) error {
-	why := ""
-	if len(a.Reasons) > 0 {
-		why = ": " + a.Reasons[0].String()
-	}
-	return fmt.Errorf("none of the %d sectors can be read%s", len(a.Faults), why)
-}
-
-// offer keeps an answer that leaves sectors out as the answer in hand and has
-// another slave try, if there is one and the window leaves time for it: the
-// manager has found the files of every sector it asks about, so what one slave
-// cannot read another may. It reports whether it did so.
-func (q *Queue) offer(ctx context.Context, slave string, t Task, a task.Answer) (bool, error) {
-	if len(a.Faults) == 0 || t.Out != nil || t.State != task.Running || t.Retries >= q.cfg.MaxRetry {
-		return false, nil
-	}
-	now := q.clock.now()
-	took := now - t.StartedAt + 1
-	patience := 2*took + seconds(2*q.cfg.HeartbeatTimeout)
-	if t.NotAfter-now < 2*patience {
-		return false, nil
-	}
-	others, err := q.store.Slaves(ctx, now-seconds(2*q.cfg.HeartbeatTimeout))
-	if err != nil {
-		return false, err
-	}
-	others = slices.DeleteFunc(others, func(s Slave) bool { return s.Name == slave || s.Draining })
-	if len(others) == 0 {
-		return false, nil
-	}
-	out, err := encode(a)
-	if err != nil {
-		return false, err
-	}
-	o := Offer{Out: out, Reason: fmt.Sprintf("slave %q left out %d sectors, the first is %d", slave, len(a.Faults), a.Faults[0]), SettleAt: now + patience}
-	if err := q.store.Offer(ctx, now, t.Lease(), o); err != nil {
-		return false, err
-	}
-	q.cfg.Metrics.offered.Inc()
-	q.log.Warn("answer in hand leaves sectors out; another slave is asked", "task", t.ID, "attempt", t.Attempt, "slave", slave,
-		"skipped", a.Faults, "patience_s", patience)
-	q.claims.wake()
-	return true, nil
-}
-
-// better returns a or the answer in hand, both verified: the one with a proof,
-// and of two such the one that leaves out fewer sectors.
-func better(a task.Answer, t Task) task.Answer {
-	var inHand task.Answer
-	if t.Out == nil || decode(t.Out, &inHand) != nil {
-		return a
-	}
-	if c := cmp.Compare(len(inHand.Proofs), len(a.Proofs)); c > 0 || c == 0 && len(inHand.Faults) < len(a.Faults) {
-		return inHand
-	}
-	return a
-}
-
-// check refuses what cannot be a right answer.
-func (q *Queue) check(ctx context.Context, question task.Question, a task.Answer) error {
-	if err := a.Check(question); err != nil {
-		return err
-	}
-	if len(a.Proofs) == 0 {
-		return nil
-	}
-	return q.cfg.Verifier.VerifyWindowPoSt(ctx, question, a)
-}
-
-// refuse ends an attempt whose answer was wrong and says so.
-func (q *Queue) refuse(ctx context.Context, l task.Lease, cause error) error {
-	if err := q.Fail(ctx, "", l, task.VerdictOf(cause)); err != nil && !errors.Is(err, task.ErrLost) {
-		return err
-	}
-	return fmt.Errorf("task %s: %w", l, cause)
-}
-
-// Fail ends an attempt without an answer.
-func (q *Queue) Fail(ctx context.Context, slave string, l task.Lease, v *task.Verdict) error {
-	return q.fail(ctx, slave, l, v, false)
-}
-
-// fail ends an attempt, if unheard only while its slave has not been heard of.
-func (q *Queue) fail(ctx context.Context, slave string, l task.Lease, v *task.Verdict, unheard bool) error {
-	if err := q.door.check(); err != nil {
-		return err
-	}
-	now := q.clock.now()
-	f := Failure{Kind: v.Kind, Reason: v.Err.Error(), ReadyAt: now, MaxRetry: q.cfg.MaxRetry, Unheard: unheard}
-	if slave != "" {
-		f.Reason = fmt.Sprintf("slave %q: %s", slave, f.Reason)
-	}
-	if v.Kind == task.KindRetry {
-		f.ReadyAt = now + seconds(cmp.Or(v.After, q.cfg.RetryInterval))
-	}
-	state, err := q.store.Fail(ctx, now, l, f)
-	if err != nil {
-		return err
-	}
-	q.cfg.Metrics.failed.WithLabelValues(string(v.Kind)).Inc()
-	q.log.Warn("attempt failed", "task", l.ID, "attempt", l.Attempt, "slave", slave,
-		"verdict", v.Kind, "task_state", state, "err", v.Err)
-	if state == task.Failed {
-		q.asks.wake()
-	}
-	q.claims.wake()
-	return nil
+// remaining is the time until a window closes, never 0, which would mean
+// unknown.
+func remaining(notAfter, now int64) time.Duration {
+	return max(time.Duration(notAfter-now)*time.Second, time.Millisecond)
 }
 
 // seconds rounds a duration up to whole seconds, the resolution of the tables.
 func seconds(d time.Duration) int64 {
 	return int64((d + time.Second - 1) / time.Second)
-}
-
-// backoff is the wait before try n (from 1) while the database is away.
-func (q *Queue) backoff(n int) time.Duration {
-	return min(q.cfg.PollInterval<<min(n, 16), q.cfg.MaxBackoff)
-}
-
-// pause waits, or returns false when ctx ends first.
-func pause(ctx context.Context, d time.Duration) bool {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return true
-	case <-ctx.Done():
-		return false
-	}
 }

@@ -482,9 +482,10 @@ type shifted struct {
 	off time.Duration
 }
 
-func (s shifted) Now(ctx context.Context) (time.Time, error) {
-	now, err := s.Store.Now(ctx)
-	return now.Add(s.off), err
+func (s shifted) Now(ctx context.Context) (queue.Reading, error) {
+	r, err := s.Store.Now(ctx)
+	r.Time = r.Time.Add(s.off)
+	return r, err
 }
 
 func TestWithdrawnQuestionIsCancelled(t *testing.T) {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"math"
+	"strings"
 	"time"
 
 	"wdpost/internal/task"
@@ -43,7 +44,12 @@ type Task struct {
 	Reason      string           // of the last failure
 	Progress    string           // as of the last heartbeat
 	Archived    bool
-	SettleAt    int64  // when the answer in hand becomes final; 0 when there is none or it is
+	AdvancedAt  int64    // when the attempt last came nearer to its end
+	Holder      string   // the process of the slave that has the attempt
+	Tried       []string // slaves that gave no whole answer in this round
+	Troubles    int      // attempts that ended with a verdict
+	SettleAt    int64    // when the answer in hand, or the failure of a task without retries, becomes final; 0: it is, or there is none
+	About       About
 	In          []byte // question JSON; nil in listings
 	Out         []byte // answer JSON; nil in listings. Before the task is done: the one in hand
 }
@@ -51,10 +57,21 @@ type Task struct {
 // Lease returns the task's current attempt.
 func (t Task) Lease() task.Lease { return task.Lease{ID: t.ID, Attempt: t.Attempt} }
 
+// About is what a question is about, for people and for who hands it out.
+type About struct {
+	Known      bool // false: an earlier version stored the task, the rest is unknown
+	Miner      uint64
+	Deadline   *uint64 // nil when unknown
+	Partitions []uint64
+	Sectors    int
+	Stores     []string // the folders of the stores in which its sectors lie
+}
+
 // NewTask is what Put stores.
 type NewTask struct {
 	ID         string
 	In         []byte
+	About      About
 	NotAfter   int64 // NoEnd when unknown
 	SectorSize uint64
 }
@@ -66,9 +83,49 @@ type Claimer struct {
 	// Again is a lease that the slave was given before without hearing of it,
 	// as Unheard found; zero when there is none.
 	Again task.Lease
-	// Avoid is for how many seconds after a task became ready again the slave
-	// whose attempt failed is passed over, so that another gets its chance.
+	ID    string // of the slave's process
+	// Elsewhere is for how many seconds a lease that was given to another
+	// process of the slave's name is not given again: who lives is heard of.
+	Elsewhere int64
+	// Avoid is for how many seconds after a task became ready a slave is passed
+	// over that tried it, or cannot see one of its stores, so that another gets
+	// its chance.
 	Avoid int64
+	// Handicap is for how many seconds after it became ready the slave gets no
+	// task at all: one that fails at once is served last.
+	Handicap int64
+	Unseen   []string // stores that the slave cannot see
+}
+
+// Heard is what a heartbeat comes to.
+type Heard struct {
+	Lost     []task.Lease         // of tasks that are over or were claimed again
+	NotAfter map[task.Lease]int64 // of the others
+}
+
+// Reading is the database's clock.
+type Reading struct {
+	Time time.Time
+	// Shift is how far Time is from what the database's host calls the time: it
+	// makes up for jumps of that clock.
+	Shift time.Duration
+}
+
+// Due says what upkeep has to do.
+type Due struct{ Lost, Closed, Settle bool }
+
+// Mark is what of a progress stays the same while an attempt does not advance:
+// all but the seconds at its end.
+func Mark(progress string) string {
+	head, last, ok := strings.Cut(progress, " ")
+	for ok && strings.Contains(last, " ") {
+		more, rest, _ := strings.Cut(last, " ")
+		head, last = head+" "+more, rest
+	}
+	if digits, seconds := strings.CutSuffix(last, "s"); seconds && strings.Trim(digits, "0123456789") == "" {
+		return head
+	}
+	return progress
 }
 
 // Beat is a sign of life of one attempt.
@@ -84,6 +141,12 @@ type Failure struct {
 	Reason   string
 	ReadyAt  int64 // of the next attempt, if there is one
 	MaxRetry int   // attempts after the first that KindRetry may use up
+	// Others are the slaves that could try the task: one that has not yet gets
+	// its chance when the retries are used up.
+	Others []string
+	// Silent says that the attempt just stopped: nothing is known against the
+	// task.
+	Silent bool
 	// Unheard refuses the failure with task.ErrLost once the lease was given
 	// out again or anything was heard of it.
 	Unheard bool
@@ -100,14 +163,15 @@ type Offer struct {
 	SettleAt int64
 }
 
-// RescuePolicy says which running attempts are given up as lost. One that is
-// merely slow keeps running when there is no retry left: starting over would
-// take as long, and the window's close bounds it.
+// RescuePolicy says which running attempts are given up as lost: those of
+// slaves that fell silent, and those that do not advance while another attempt
+// could follow.
 type RescuePolicy struct {
 	SilentSince  int64 // last sign of life at or before this second
-	StartedSince int64 // begun at or before this second, signs of life or not
+	StalledSince int64 // begun and not come nearer to the end since this second, signs of life or not
 	ReadyAt      int64
 	MaxRetry     int
+	Others       []string // slaves that could take over
 }
 
 // Slave is what is known of one slave process.
@@ -121,6 +185,7 @@ type Slave struct {
 	FirstSeen  int64
 	LastSeen   int64
 	Draining   bool
+	Failures   int          // attempts that failed there in a row
 	Report     *task.Report // what it told last of itself; nil where it does not tell
 }
 
@@ -129,7 +194,9 @@ type Filter struct {
 	States   []task.State
 	Slave    string
 	Archived bool // list the archive instead
-	Limit    int  // newest first; 0 means 1000
+	// CreatedBefore leaves out tasks that were put after this second; 0 does not.
+	CreatedBefore int64
+	Limit         int // newest first; 0 means 1000
 }
 
 // Store is a database of tasks. Each method is one transaction: when it
@@ -158,24 +225,27 @@ type Store interface {
 	// heard since they were given out, without their bodies.
 	Unheard(ctx context.Context, now int64) ([]Task, error)
 
-	// Heartbeat records signs of life and returns the leases that are lost: of
-	// tasks that are over or were claimed again. A task that was rescued and
-	// not yet claimed again is not lost: its slave may still be the first.
-	Heartbeat(ctx context.Context, now int64, beats []Beat) (lost []task.Lease, err error)
+	// Heartbeat records signs of life, and whether the attempts advanced. A task
+	// that was rescued and not yet claimed again is not lost: its slave may still
+	// be the first.
+	Heartbeat(ctx context.Context, now int64, beats []Beat) (Heard, error)
 
 	// Finish stores the answer. Repeating it for the same attempt succeeds; a
 	// lease that is not the latest, or a task that failed, is task.ErrLost.
 	Finish(ctx context.Context, now int64, l task.Lease, out []byte) error
 
 	// Offer takes an answer in hand, one that might be bettered, and makes the
-	// task ready again for another slave. It becomes final at SettleAt, or when
-	// the task would fail or its window closes. Repeating it for the same
-	// attempt succeeds; only the first answer of a round can be offered, a
-	// further one, like a lease that is not the latest, is task.ErrLost.
+	// task ready again for slaves that have not tried it. It replaces an answer
+	// that was in hand before, and becomes final at SettleAt, or when the task
+	// would fail or its window closes. Repeating it for the same attempt
+	// succeeds; a lease that is not the latest is task.ErrLost.
 	Offer(ctx context.Context, now int64, l task.Lease, o Offer) error
 
-	// Settle makes answers in hand final whose time has come, and returns their
-	// tasks as they are now.
+	// Due says in one look what Rescue, DropClosed and Settle would find.
+	Due(ctx context.Context, now int64, p RescuePolicy) (Due, error)
+
+	// Settle makes answers in hand final whose time has come, and fails tasks
+	// whose reserve nobody took; it returns them as they are now.
 	Settle(ctx context.Context, now int64) ([]Task, error)
 
 	// Fail ends the attempt: the task is ready again, or failed for good.
@@ -190,9 +260,17 @@ type Store interface {
 	// them as they are now.
 	DropClosed(ctx context.Context, now int64) ([]Task, error)
 
-	// Archive moves at most limit tasks that finished at or before the given
-	// second to the archive and returns how many.
+	// Archive moves at most limit tasks, and of them as many as make a
+	// transaction of bounded size, that finished at or before the given second
+	// to the archive. It returns how many; 0 when none are left.
 	Archive(ctx context.Context, finishedBefore int64, limit int) (int, error)
+
+	// Sweep drops questions without a task that were put before the second.
+	Sweep(ctx context.Context, putBefore int64) error
+
+	// Resolve returns the ids, archived ones included, that begin with prefix; a
+	// few where there are many.
+	Resolve(ctx context.Context, prefix string) ([]string, error)
 
 	// Poll returns the named tasks, archived ones included, with the answers
 	// of those that are done. Unknown names are left out.
@@ -218,8 +296,9 @@ type Store interface {
 	// Counts returns how many tasks are in each state, the archive aside.
 	Counts(ctx context.Context) (map[task.State]int, error)
 
-	// SeeSlave records a sign of life and returns whether it should drain.
-	SeeSlave(ctx context.Context, now int64, s Slave) (drain bool, err error)
+	// SeeSlaves records signs of life and returns the names of all slaves that
+	// are to drain.
+	SeeSlaves(ctx context.Context, now int64, slaves []Slave) (draining []string, err error)
 
 	// Slaves lists the slaves seen at or after the given second, by name.
 	Slaves(ctx context.Context, seenSince int64) ([]Slave, error)
@@ -230,8 +309,12 @@ type Store interface {
 	// ForgetSlaves drops what is known of slaves last seen before the second.
 	ForgetSlaves(ctx context.Context, seenBefore int64) error
 
-	// Now reads the database's clock.
-	Now(ctx context.Context) (time.Time, error)
+	// Now reads the database's clock. It counts in UTC.
+	Now(ctx context.Context) (Reading, error)
+
+	// ShiftClock changes the shift of the clock for all masters, unless it is
+	// not what the caller has read.
+	ShiftClock(ctx context.Context, from, to time.Duration) error
 
 	// Close releases the connections.
 	Close() error

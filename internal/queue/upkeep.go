@@ -5,18 +5,17 @@ import (
 	"errors"
 	"time"
 
+	"wdpost/internal/attr"
+	"wdpost/internal/patience"
 	"wdpost/internal/task"
 )
 
-// archiveBatch bounds the rows moved in one transaction: a question of a full
-// message has a few megabytes.
-const archiveBatch = 20
+// archiveBatch bounds the rows moved in one transaction; the store bounds their
+// bytes.
+const archiveBatch = 200
 
 // slavesKept is for how long a slave that is gone is remembered.
 const slavesKept = 7 * 24 * time.Hour
-
-// clockKept is for how long the database's clock is not read again.
-const clockKept = time.Minute
 
 // upkeep is the state of the periodic work.
 type upkeep struct {
@@ -27,6 +26,7 @@ type upkeep struct {
 	trustedSince time.Time
 	lastPass     time.Time
 	lastArchive  time.Time
+	lastSeen     time.Time // when signs of life of slaves were last written
 }
 
 // upkeepInterval is the time between two passes.
@@ -37,20 +37,16 @@ func (q *Queue) upkeepInterval() time.Duration {
 // runUpkeep does the periodic work until ctx ends.
 func (q *Queue) runUpkeep(ctx context.Context) {
 	u := &upkeep{trustedSince: time.Now(), lastPass: time.Now(), lastArchive: time.Now()}
-	for failures := 0; ; {
-		if !pause(ctx, q.upkeepInterval()) {
-			return
-		}
+	var out patience.Outage
+	for patience.Sleep(ctx, q.upkeepInterval()) == nil {
 		err := q.keep(ctx, u)
 		switch {
-		case err != nil && ctx.Err() == nil:
-			failures++
-			if failures == 1 {
-				q.log.Warn("rescue, drop and archive are held up; trying on", "err", err)
-			}
-		case failures > 0:
-			q.log.Info("rescue, drop and archive go on", "after_failures", failures)
-			failures = 0
+		case err == nil:
+			q.well("upkeep")
+			out.Over(q.log, "rescue, drop and archive work again")
+		case ctx.Err() == nil:
+			q.trouble("upkeep", err)
+			out.Failed(q.log, "rescue, drop and archive are held up; retrying", cause(err), attr.Err(err))
 		}
 	}
 }
@@ -68,7 +64,40 @@ func (q *Queue) keep(ctx context.Context, u *upkeep) (err error) {
 		}
 	}()
 	if q.clock.age() > clockKept {
-		if err := q.clock.set(ctx, q.store); err != nil {
+		if err := q.readClock(ctx); err != nil {
+			return err
+		}
+	}
+	if now.Sub(u.lastSeen) >= seenInterval {
+		u.lastSeen = now
+		if err := q.writeSlaves(ctx); err != nil {
+			return err
+		}
+	}
+	if err := q.keepTasks(ctx, u); err != nil {
+		return err
+	}
+	if time.Since(u.lastArchive) >= q.cfg.ArchiveInterval {
+		u.lastArchive = time.Now()
+		return q.archive(ctx)
+	}
+	return nil
+}
+
+// keepTasks drops, settles and rescues what is due.
+func (q *Queue) keepTasks(ctx context.Context, u *upkeep) error {
+	policy := func() RescuePolicy {
+		now := q.clock.now()
+		return RescuePolicy{
+			SilentSince: now - seconds(q.cfg.HeartbeatTimeout), StalledSince: now - seconds(q.cfg.Timeout), ReadyAt: now, MaxRetry: q.cfg.MaxRetry,
+		}
+	}
+	due, err := q.store.Due(ctx, q.clock.now(), policy())
+	if err != nil || due == (Due{}) {
+		return err
+	}
+	if due.Closed { // not before it is sure that no clock has jumped
+		if err := q.readClock(ctx); err != nil {
 			return err
 		}
 	}
@@ -78,45 +107,40 @@ func (q *Queue) keep(ctx context.Context, u *upkeep) (err error) {
 	}
 	for _, t := range dropped {
 		q.cfg.Metrics.failed.WithLabelValues(string(task.KindExpired)).Inc()
-		q.log.Warn("task dropped: its window closed", "task", t.ID, "attempt", t.Attempt, "slave", t.Slave)
+		q.log.Warn("task dropped: its window closed", attr.Task(t.ID), attr.Attempt(t.Attempt), attr.Slave(t.Slave), attr.Reason(t.Reason))
 	}
 	settled, err := q.store.Settle(ctx, q.clock.now())
 	if err != nil {
 		return err
 	}
 	for _, t := range settled {
-		q.log.Info("answer in hand is final", "task", t.ID, "attempt", t.Attempt, "reason", t.Reason)
+		q.log.Info("answer in hand is final", attr.Task(t.ID), attr.Attempt(t.Attempt), attr.TaskState(string(t.State)), attr.Reason(t.Reason))
 	}
-	rescued, err := q.rescue(ctx, u)
-	if err != nil {
-		return err
+	var rescued []Task
+	if due.Lost && time.Since(u.trustedSince) >= q.cfg.HeartbeatTimeout {
+		if rescued, err = q.rescue(ctx, policy()); err != nil {
+			return err
+		}
 	}
 	if len(dropped)+len(settled)+len(rescued) > 0 {
 		q.asks.wake()
 		q.claims.wake()
 	}
-	if time.Since(u.lastArchive) >= q.cfg.ArchiveInterval {
-		u.lastArchive = time.Now()
-		return q.archive(ctx)
-	}
 	return nil
 }
 
 // rescue gives up the attempts of slaves that are lost.
-func (q *Queue) rescue(ctx context.Context, u *upkeep) ([]Task, error) {
-	if time.Since(u.trustedSince) < q.cfg.HeartbeatTimeout {
-		return nil, nil
+func (q *Queue) rescue(ctx context.Context, p RescuePolicy) ([]Task, error) {
+	slaves, err := q.live(ctx)
+	if err != nil {
+		return nil, err
 	}
-	now := q.clock.now()
-	rescued, err := q.store.Rescue(ctx, now, RescuePolicy{
-		SilentSince:  now - seconds(q.cfg.HeartbeatTimeout),
-		StartedSince: now - seconds(q.cfg.Timeout),
-		ReadyAt:      now,
-		MaxRetry:     q.cfg.MaxRetry,
-	})
+	p.Others = others(slaves, "", 0)
+	rescued, err := q.store.Rescue(ctx, q.clock.now(), p)
 	for _, t := range rescued {
 		q.cfg.Metrics.rescued.Inc()
-		q.log.Warn("task rescued", "task", t.ID, "attempt", t.Attempt, "task_state", t.State, "err", t.Reason)
+		q.slaves.failed(t.Slave, true)
+		q.log.Warn("task rescued", attr.Task(t.ID), attr.Attempt(t.Attempt), attr.TaskState(string(t.State)), attr.Reason(t.Reason))
 	}
 	return rescued, err
 }
@@ -128,7 +152,17 @@ func (q *Queue) archive(ctx context.Context) error {
 		return err
 	}
 	if total > 0 {
-		q.log.Info("tasks archived", "tasks", total)
+		q.log.Info("tasks archived", attr.TaskCount(total))
+	}
+	if err := q.store.Sweep(ctx, q.clock.now()-seconds(time.Hour)); err != nil {
+		return err
+	}
+	counts, err := q.store.Counts(ctx)
+	if err != nil {
+		return err
+	}
+	if err := q.settleClock(ctx, counts[task.Ready]+counts[task.Running]); err != nil {
+		return err
 	}
 	return q.store.ForgetSlaves(ctx, q.clock.now()-seconds(slavesKept))
 }
@@ -144,9 +178,9 @@ func Archive(ctx context.Context, s Store, age time.Duration) (int, error) {
 	}
 	total := 0
 	for {
-		n, err := s.Archive(ctx, now.Unix()-seconds(age), archiveBatch)
+		n, err := s.Archive(ctx, now.Time.Unix()-seconds(age), archiveBatch)
 		total += n
-		if err != nil || n < archiveBatch {
+		if err != nil || n == 0 {
 			return total, err
 		}
 	}

@@ -7,6 +7,9 @@ package task
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
+	"path/filepath"
+	"slices"
 	"strconv"
 )
 
@@ -139,4 +142,18 @@ type Answer struct {
 	// Reasons say of the faults why; of some of them nobody may have said so.
 	// Provers of others neither write nor read them.
 	Reasons []Reason `json:"reasons,omitempty"`
+}
+
+// Stores are the folders of the stores in which the question's sectors lie, as
+// the asker names them, ascending. A file lies two levels below its store.
+func (q Question) Stores() []string {
+	seen := make(map[string]struct{})
+	for _, r := range q.Replicas {
+		for _, file := range []string{r.SealedFile, r.CacheDir} {
+			if file != "" {
+				seen[filepath.Dir(filepath.Dir(file))] = struct{}{}
+			}
+		}
+	}
+	return slices.Sorted(maps.Keys(seen))
 }

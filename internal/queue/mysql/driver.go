@@ -50,9 +50,15 @@ func driverConfig(in Config) (*mysql.Config, error) {
 	default:
 		return nil, fmt.Errorf("database %s: unknown TLS mode %q", in.Address, in.TLS)
 	}
+	// The character set is set by a statement: a server may overlook what the
+	// client asks for when it connects (skip-character-set-client-handshake), and
+	// in another set than this the quotes of a text would not hold.
+	if err := cfg.Apply(mysql.Charset("utf8mb4", "utf8mb4_general_ci")); err != nil {
+		return nil, fmt.Errorf("database %s: %w", in.Address, err)
+	}
 	// Guarded updates count the rows they matched, changed or not.
 	cfg.ClientFoundRows = true
-	// One round trip a statement. Safe: the connection's charset is utf8mb4.
+	// One round trip a statement. Safe under the character set above.
 	cfg.InterpolateParams = true
 	cfg.Timeout = 5 * time.Second
 	// No statement takes this long; a server that went away without a word
@@ -74,10 +80,15 @@ var session = []struct {
 }{
 	// Under the default, REPEATABLE READ, claims would lock gaps.
 	{"SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED", 0},
-	// A Galera node first applies what the others have committed. Without this
-	// a slave that went on with another master could be told that its lease
-	// does not exist.
+	// A table that a backup has locked is told of, instead of waited for without
+	// a word: the default of lock_wait_timeout is a day, or a year.
+	{"SET SESSION lock_wait_timeout = 15", errUnknownVariable},
+	{"SET SESSION innodb_lock_wait_timeout = 15", errUnknownVariable},
+	// A node of Galera, or of Group Replication, first applies what the others
+	// have committed. Without this a slave that went on with another master could
+	// be told that its lease does not exist.
 	{"SET SESSION wsrep_sync_wait = 7", errUnknownVariable},
+	{"SET SESSION group_replication_consistency = 'BEFORE'", errUnknownVariable},
 }
 
 // Connect implements driver.Connector.

@@ -237,8 +237,8 @@ var scenarios = map[string]scenario{
 	"Heartbeat": {
 		prepare: (*steps).claimed,
 		call: func(s *steps) error {
-			lost, err := s.Heartbeat(s.ctx, 105, []queue.Beat{{Lease: s.lease}})
-			if len(lost) > 0 {
+			heard, err := s.Heartbeat(s.ctx, 105, []queue.Beat{{Lease: s.lease}})
+			if len(heard.Lost) > 0 {
 				s.t.Error("lost")
 			}
 			return err
@@ -264,7 +264,7 @@ var scenarios = map[string]scenario{
 		call: func(s *steps) error {
 			return s.Offer(s.ctx, 110, s.lease, queue.Offer{Out: []byte("a"), SettleAt: 300})
 		},
-		check: func(s *steps) { s.is(task.Ready, 1, 1) },
+		check: func(s *steps) { s.is(task.Ready, 0, 1) },
 	},
 	"Settle": {
 		prepare: func(s *steps) {
@@ -272,7 +272,7 @@ var scenarios = map[string]scenario{
 			s.ok(s.Offer(s.ctx, 110, s.lease, queue.Offer{Out: []byte("a"), SettleAt: 300}))
 		},
 		call:  func(s *steps) error { _, err := s.Settle(s.ctx, 300); return err },
-		check: func(s *steps) { s.is(task.Done, 1, 1) },
+		check: func(s *steps) { s.is(task.Done, 0, 1) },
 	},
 	"Rescue": {
 		prepare: (*steps).claimed,
@@ -313,9 +313,30 @@ var scenarios = map[string]scenario{
 		check:   func(s *steps) { s.is(task.Failed, 0, 1) },
 		final:   queue.ErrState,
 	},
-	"SeeSlave": {
+	"Due": {
+		prepare: (*steps).claimed,
+		call: func(s *steps) error {
+			due, err := s.Due(s.ctx, 900, queue.RescuePolicy{})
+			if err == nil && !due.Closed {
+				s.t.Errorf("due %+v", due)
+			}
+			return err
+		},
+		check: func(s *steps) { s.is(task.Running, 0, 1) },
+	},
+	"Sweep": {
+		prepare: (*steps).claimed,
+		call:    func(s *steps) error { return s.Sweep(s.ctx, 900) },
+		check:   func(s *steps) { s.is(task.Running, 0, 1) },
+	},
+	"ShiftClock": {
+		prepare: func(*steps) {},
+		call:    func(s *steps) error { return s.ShiftClock(s.ctx, 0, 0) },
+		check:   func(*steps) {},
+	},
+	"SeeSlaves": {
 		prepare: func(s *steps) { s.ok(s.put()) },
-		call:    func(s *steps) error { _, err := s.SeeSlave(s.ctx, 100, queue.Slave{Name: "a"}); return err },
+		call:    func(s *steps) error { _, err := s.SeeSlaves(s.ctx, 100, []queue.Slave{{Name: "a"}}); return err },
 		check: func(s *steps) {
 			got, err := s.Slaves(s.ctx, 0)
 			s.ok(err)
@@ -378,7 +399,7 @@ func TestBrokenConnections(t *testing.T) {
 			for n := 0; ; n++ {
 				struck := false
 				t.Run(fmt.Sprintf("%s/statement=%d/done=%v", strings.ReplaceAll(name, " ", "_"), n, done), func(t *testing.T) {
-					for _, table := range []string{"tasks", "tasks_archived", "slaves"} {
+					for _, table := range []string{"wdpost_tasks", "wdpost_bodies", "tasks_archived", "slaves"} {
 						exec("DELETE FROM " + table)
 					}
 					s := &steps{Store: db, t: t, ctx: t.Context()}

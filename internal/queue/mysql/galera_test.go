@@ -105,8 +105,8 @@ func TestNodeThatIsBehind(t *testing.T) {
 			return err
 		},
 		"Heartbeat": func(db *mysql.DB, l task.Lease) error {
-			lost, err := db.Heartbeat(ctx, 105, []queue.Beat{{Lease: l}})
-			if len(lost) > 0 {
+			heard, err := db.Heartbeat(ctx, 105, []queue.Beat{{Lease: l}})
+			if len(heard.Lost) > 0 {
 				err = task.ErrLost
 			}
 			return err
@@ -246,8 +246,8 @@ func (r *ring) work(ctx context.Context, node int, name string, got queue.Task) 
 	r.claimed[l] = name
 	r.mu.Unlock()
 	err := r.try(ctx, node+1, func(db *mysql.DB) error {
-		lost, err := db.Heartbeat(ctx, r.now(), []queue.Beat{{Lease: l, Slave: name}})
-		if len(lost) > 0 {
+		heard, err := db.Heartbeat(ctx, r.now(), []queue.Beat{{Lease: l, Slave: name}})
+		if len(heard.Lost) > 0 {
 			err = task.ErrLost
 		}
 		return err

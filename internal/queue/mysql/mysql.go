@@ -17,7 +17,6 @@ import (
 	"io/fs"
 	"log/slog"
 	"math/rand/v2"
-	"strconv"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -25,8 +24,10 @@ import (
 	"github.com/go-sql-driver/mysql"
 	"github.com/pressly/goose/v3"
 
+	"wdpost/internal/patience"
 	"wdpost/internal/queue"
 	"wdpost/internal/queue/internal/migrate"
+	"wdpost/internal/queue/internal/schema"
 	"wdpost/internal/queue/internal/sqlstore"
 )
 
@@ -53,8 +54,9 @@ type DB struct {
 	pool *sql.DB
 	name string // user@address/database, for messages
 	plan migrate.Plan
+	made schema.Tables
 	min  int // connections that Migrate opens
-	// skipLocked says whether the server knows SKIP LOCKED; it is asked for on
+	// skipLocked says whether the server passes over locked rows; it is tried on
 	// the first connection, since the server may be away when we start.
 	skipLocked atomic.Pointer[bool]
 }
@@ -112,11 +114,16 @@ func OpenUnmigrated(cfg Config, log *slog.Logger) (*DB, error) {
 	db := &DB{
 		pool: pool, min: defaultTo(cfg.MinConnections, 3), name: fmt.Sprintf("%s@%s/%s", dsn.User, dsn.Addr, dsn.DBName),
 		plan: migrate.Plan{Dialect: goose.DialectMySQL, DB: pool, Files: files, Log: log},
+		made: schema.Tables{DB: pool, Dialect: tables, Log: log},
 	}
 	db.Store = sqlstore.Store{Run: db, Dialect: sqlstore.Dialect{
-		ClaimTable: "tasks FORCE INDEX (tasks_claim)",
-		ClaimLock:  " FOR UPDATE SKIP LOCKED",
+		ClaimTable: schema.Tasks + " t FORCE INDEX (" + schema.ClaimIndex + ")",
+		ClaimLock:  skipLocked,
 		RowLock:    " FOR UPDATE",
+		Ignore:     "INSERT IGNORE",
+		Upsert:     " ON DUPLICATE KEY UPDATE ",
+		New:        "VALUES(%s)",
+		UTC:        "CAST(UTC_TIMESTAMP(6) AS CHAR)",
 		Duplicate:  func(err error) bool { return code(err) == errDuplicateKey },
 	}}
 	return db, nil
@@ -136,8 +143,10 @@ func (db *DB) Migrate(ctx context.Context) (version int64, err error) {
 	version, done, err := db.migrated(ctx)
 	if err == nil && !done {
 		err = db.inTurn(ctx, func() (err error) {
-			version, err = db.plan.Up(ctx)
-			return err
+			if version, err = db.plan.Up(ctx); err != nil {
+				return err
+			}
+			return db.made.Mend(ctx)
 		})
 	}
 	if err == nil {
@@ -149,11 +158,17 @@ func (db *DB) Migrate(ctx context.Context) (version int64, err error) {
 // migrated reports whether the database has the version this program needs. It
 // changes nothing; where it cannot tell, it has not.
 func (db *DB) migrated(ctx context.Context) (version int64, done bool, err error) {
-	if there, err := db.hasTable(ctx, migrate.VersionTable); err != nil || !there {
-		return 0, false, err
+	for _, name := range []string{migrate.VersionTable, turnTable} {
+		if there, err := db.hasTable(ctx, name); err != nil || !there {
+			return 0, false, err
+		}
 	}
 	version, need, err := db.plan.Version(ctx)
-	return version, err == nil && version >= need, nil
+	if err != nil || version < need {
+		return version, false, nil
+	}
+	missing, err := db.made.Missing(ctx)
+	return version, err == nil && len(missing) == 0, nil
 }
 
 // hasTable reports whether the database has a table.
@@ -167,6 +182,11 @@ func (db *DB) hasTable(ctx context.Context, name string) (bool, error) {
 // MigrateDown undoes migrations above the version. Tasks are kept.
 func (db *DB) MigrateDown(ctx context.Context, version int64) (int64, error) {
 	err := db.inTurn(ctx, func() (err error) {
+		if version < schema.Version {
+			if err := db.made.Undo(ctx); err != nil {
+				return err
+			}
+		}
 		version, err = db.plan.DownTo(ctx, version)
 		return err
 	})
@@ -177,20 +197,6 @@ func (db *DB) MigrateDown(ctx context.Context, version int64) (int64, error) {
 func (db *DB) Version(ctx context.Context) (have, need int64, err error) {
 	have, need, err = db.plan.Version(ctx)
 	return have, need, db.explain(err)
-}
-
-// Now implements queue.Store with the database's clock.
-func (db *DB) Now(ctx context.Context) (time.Time, error) {
-	var text string
-	err := db.pool.QueryRowContext(ctx, `SELECT CAST(UNIX_TIMESTAMP(NOW(6)) AS CHAR)`).Scan(&text)
-	if err != nil {
-		return time.Time{}, db.explain(err)
-	}
-	seconds, err := strconv.ParseFloat(text, 64)
-	if err != nil {
-		return time.Time{}, fmt.Errorf("database %s: clock %q: %w", db.name, text, err)
-	}
-	return time.UnixMicro(int64(seconds * 1e6)), nil
 }
 
 // Close closes all connections.
@@ -222,11 +228,8 @@ func (db *DB) retry(ctx context.Context, do func() error) error {
 		if err == nil || !conflict(err) || try == attempts {
 			return db.explain(err)
 		}
-		pause := time.Duration(rand.Int64N(int64(5 * time.Millisecond << min(try, 5))))
-		select {
-		case <-time.After(pause):
-		case <-ctx.Done():
-			return db.explain(ctx.Err())
+		if err := patience.Sleep(ctx, time.Duration(rand.Int64N(int64(5*time.Millisecond<<min(try, 5))))); err != nil {
+			return db.explain(err)
 		}
 	}
 }
@@ -248,35 +251,67 @@ func (db *DB) transact(ctx context.Context, fn func(context.Context, sqlstore.Qu
 	return tx.Commit()
 }
 
-// learnServer asks once whether the server can pass over locked rows. One that
-// cannot (TiDB, MariaDB before 10.6) still claims correctly, by the guarded
-// UPDATE, with more conflicts.
+// skipLocked ends a SELECT that passes over rows that others hold.
+const skipLocked = " FOR UPDATE SKIP LOCKED"
+
+// Locks implements sqlstore.Runner.
+func (db *DB) Locks() bool {
+	known := db.skipLocked.Load()
+	return known == nil || *known
+}
+
+// learnServer tries once whether the server passes over locked rows: one takes
+// the words and does nothing about it (TiDB). One that cannot still claims
+// correctly, by the guarded UPDATE, with more conflicts.
 func (db *DB) learnServer(ctx context.Context) error {
 	if db.skipLocked.Load() != nil {
 		return nil
 	}
-	tx, err := db.pool.BeginTx(ctx, nil)
+	holder, err := db.pool.BeginTx(ctx, nil)
 	if err != nil {
 		return err
 	}
-	defer func() { _ = tx.Rollback() }() // nothing was changed
-	var id string
-	err = tx.QueryRowContext(ctx, `SELECT id FROM tasks WHERE id = '' FOR UPDATE SKIP LOCKED`).Scan(&id)
-	known := true
+	defer func() { _ = holder.Rollback() }() // nothing was changed
+	const row = `SELECT id FROM ` + turnTable + ` WHERE id = 1`
+	var id int
+	err = holder.QueryRowContext(ctx, row+skipLocked).Scan(&id)
 	switch {
-	case err == nil, errors.Is(err, sql.ErrNoRows):
 	case code(err) == errSyntax, code(err) == errNotSupported:
-		known = false
-	default:
+		db.skipLocked.Store(new(bool))
+		return nil
+	case errors.Is(err, sql.ErrNoRows): // another master holds it, or the table is young: it passes
+		known := true
+		db.skipLocked.Store(&known)
+		return nil
+	case err != nil:
 		return err
 	}
-	db.skipLocked.Store(&known)
+	if db.pool.Stats().MaxOpenConnections == 1 {
+		known := true // it cannot be tried with one connection, and no other is held up by this master
+		db.skipLocked.Store(&known)
+		return nil
+	}
+	other, err := db.pool.BeginTx(ctx, nil)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = other.Rollback() }() // nothing was changed
+	err = other.QueryRowContext(ctx, row+skipLocked).Scan(&id)
+	if err != nil && !errors.Is(err, sql.ErrNoRows) {
+		return err
+	}
+	passed := err != nil // no row: the held one was passed over
+	db.skipLocked.Store(&passed)
 	return nil
 }
 
-// withoutSkipLocked strips the clause for servers that do not know it.
+// withoutSkipLocked strips the clause for servers that do not heed it.
 type withoutSkipLocked struct{ *sql.Tx }
 
 func (q withoutSkipLocked) QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row {
-	return q.Tx.QueryRowContext(ctx, strings.TrimSuffix(query, " FOR UPDATE SKIP LOCKED"), args...)
+	return q.Tx.QueryRowContext(ctx, strings.TrimSuffix(query, skipLocked), args...)
+}
+
+func (q withoutSkipLocked) QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error) {
+	return q.Tx.QueryContext(ctx, strings.TrimSuffix(query, skipLocked), args...)
 }

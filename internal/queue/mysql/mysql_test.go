@@ -152,12 +152,30 @@ func TestMigrationsStartFromTheGuide(t *testing.T) {
 	if got, err := db.Show(ctx, "older"); err != nil || got.State != task.Done || !got.Archived {
 		t.Fatalf("archive: %+v, %v", got, err)
 	}
-	exec(`INSERT INTO tasks (id, in_body, created_at) VALUES ('new', 'q', 51)`) // as before
-	exec(`SELECT finished_at FROM tasks_view WHERE id = 'new'`)
+	exec(`INSERT INTO wdpost_tasks (id, in_body, created_at) VALUES ('new', 'q', 51)`) // by hand
+	if _, err := db.Put(ctx, 52, queue.NewTask{ID: "ours", In: []byte("question"), NotAfter: 900}); err != nil {
+		t.Fatal(err)
+	}
+	for query, want := range map[string]string{
+		`SELECT GROUP_CONCAT(in_body ORDER BY created_at) FROM tasks`:      "q,q,question",
+		`SELECT GROUP_CONCAT(in_body ORDER BY created_at) FROM tasks_view`: "q,q,question",
+		`SELECT COUNT(finished_at) FROM tasks_view`:                        "0",
+	} {
+		if got := value(t, cfg.Database, query); got != want {
+			t.Errorf("%s: %q, want %q", query, got, want)
+		}
+	}
+	exec(`UPDATE tasks SET started_at = 60 WHERE id = 'ours'`) // what is done by hand means what it looks like
+	if got, err := db.Show(ctx, "ours"); err != nil || got.State != task.Running {
+		t.Fatalf("started by hand: %+v, %v", got, err)
+	}
+	exec(`DELETE FROM tasks WHERE id = 'new'`)
 	if v, err := db.MigrateDown(ctx, 0); err != nil || v != 0 {
 		t.Fatalf("down: %d, %v", v, err)
 	}
-	exec(`SELECT id, heartbeat_at FROM tasks_view`)
+	if got := value(t, cfg.Database, `SELECT GROUP_CONCAT(in_body ORDER BY created_at) FROM tasks_view`); got != "q,question" {
+		t.Fatalf("questions after going down: %q", got)
+	}
 	if _, err := db.Migrate(ctx); err != nil {
 		t.Fatal(err)
 	}
@@ -218,11 +236,11 @@ func TestClaimDoesNotSort(t *testing.T) {
 	cfg, exec := fresh(t)
 	db := open(t, cfg)
 	exec(`CREATE PROCEDURE fill() BEGIN DECLARE i INT DEFAULT 0; WHILE i < 500 DO
-		INSERT INTO tasks (id, in_body, created_at, started_at, finished_at) VALUES (i, 'q', i, IF(i%2, NULL, 1), IF(i%2, NULL, 2)); SET i = i + 1; END WHILE; END`)
+		INSERT INTO wdpost_tasks (id, in_body, created_at, started_at, finished_at) VALUES (i, 'q', i, IF(i%2, NULL, 1), IF(i%2, NULL, 2)); SET i = i + 1; END WHILE; END`)
 	exec(`CALL fill()`)
-	plan := plan(t, cfg.Database, `SELECT * FROM tasks FORCE INDEX (tasks_claim) WHERE finished_at IS NULL AND started_at IS NULL
-		AND not_after > 5 AND ready_at <= 5 ORDER BY not_after, created_at, id LIMIT 1 FOR UPDATE SKIP LOCKED`)
-	if strings.Contains(plan, "filesort") || !strings.Contains(plan, "tasks_claim") {
+	plan := plan(t, cfg.Database, `SELECT * FROM wdpost_tasks FORCE INDEX (wdpost_tasks_ready) WHERE finished_at IS NULL AND started_at IS NULL
+		AND not_after > 5 AND ready_at <= 5 ORDER BY troubles, not_after, created_at, id LIMIT 1 FOR UPDATE SKIP LOCKED`)
+	if strings.Contains(plan, "filesort") || !strings.Contains(plan, "wdpost_tasks_ready") {
 		t.Fatalf("plan: %s", plan)
 	}
 	if ts, err := db.Claim(t.Context(), 1000, []queue.Claimer{{Slave: "a"}}); err != nil || ts[0].ID != "1" {
@@ -254,6 +272,22 @@ func TestSetupErrorsNameTheRemedy(t *testing.T) {
 	if err := open(func(c *mysql.Config) { c.Address = "127.0.0.1:1" }); !errors.Is(err, queue.ErrUnavailable) {
 		t.Errorf("a server that is away: %v", err)
 	}
+}
+
+// value reads one text.
+func value(t *testing.T, database, query string) string {
+	t.Helper()
+	user, password, address := queuetest.Server(t, server)
+	db, err := sql.Open("mysql", fmt.Sprintf("%s:%s@tcp(%s)/%s", user, password, address, database))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	var out sql.NullString
+	if err := db.QueryRow(query).Scan(&out); err != nil {
+		t.Fatalf("%s: %v", query, err)
+	}
+	return out.String
 }
 
 // plan returns how the server would run a statement.

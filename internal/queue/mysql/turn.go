@@ -5,6 +5,8 @@ import (
 	"crypto/rand"
 	"fmt"
 	"time"
+
+	"wdpost/internal/patience"
 )
 
 // Masters that start together migrate one after the other. Named locks would
@@ -13,7 +15,8 @@ import (
 // stands in a row, which is taken by a guarded UPDATE: of two nodes that take it
 // at once, one fails at its commit.
 const (
-	createTurn = `CREATE TABLE IF NOT EXISTS wdpost_migrating (
+	turnTable  = "wdpost_migrating"
+	createTurn = `CREATE TABLE IF NOT EXISTS ` + turnTable + ` (
 		id TINYINT NOT NULL PRIMARY KEY,
 		holder VARCHAR(64) NOT NULL,
 		until_at BIGINT NOT NULL
@@ -68,7 +71,7 @@ func (db *DB) inTurn(ctx context.Context, f func() error) (err error) {
 
 // awaitTurn waits until the holder has the turn.
 func (db *DB) awaitTurn(ctx context.Context, holder string) error {
-	there, err := db.hasTable(ctx, "wdpost_migrating")
+	there, err := db.hasTable(ctx, turnTable)
 	if err != nil {
 		return err
 	}
@@ -88,9 +91,7 @@ func (db *DB) awaitTurn(ctx context.Context, holder string) error {
 		if err != nil || taken {
 			return err
 		}
-		select {
-		case <-time.After(turnPoll):
-		case <-ctx.Done():
+		if patience.Sleep(ctx, turnPoll) != nil {
 			return fmt.Errorf("wait for another master's migration: %w", context.Cause(ctx))
 		}
 	}

@@ -60,9 +60,9 @@ func claimAgain(t *testing.T, b *bundle) {
 	b.state(1, task.Running)
 
 	// A sign of life settles it, whatever it says.
-	lost, err := b.Heartbeat(b.ctx, 107, []queue.Beat{{Lease: l, Slave: "a"}})
-	if b.ok(err); len(lost) != 0 {
-		t.Fatalf("lost %v", lost)
+	heard, err := b.Heartbeat(b.ctx, 107, []queue.Beat{{Lease: l, Slave: "a"}})
+	if b.ok(err); len(heard.Lost) != 0 {
+		t.Fatalf("lost %v", heard.Lost)
 	}
 	if got := b.unheard(107); len(got) != 0 {
 		t.Fatalf("unheard: %v", got)

@@ -2,6 +2,7 @@ package queuetest
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
@@ -14,9 +15,12 @@ func heartbeatFences(t *testing.T, b *bundle) {
 	l := b.must(100, "a", 1).Lease()
 	beat := func(now int64, l task.Lease, progress string) []task.Lease {
 		t.Helper()
-		lost, err := b.Heartbeat(b.ctx, now, []queue.Beat{{Lease: l, Slave: "a", Progress: progress}})
+		heard, err := b.Heartbeat(b.ctx, now, []queue.Beat{{Lease: l, Slave: "a", Progress: progress}})
 		b.ok(err)
-		return lost
+		if got := heard.NotAfter[l]; len(heard.Lost) == 0 && got != 900 {
+			t.Fatalf("the window closes at %d", got)
+		}
+		return heard.Lost
 	}
 	if lost := beat(105, l, "reading 3/10"); len(lost) != 0 {
 		t.Fatalf("lost %v", lost)
@@ -145,7 +149,7 @@ func offer(t *testing.T, b *bundle) {
 	o := b.offered(1)
 	first := task.Lease{ID: id(1), Attempt: 1}
 	got := b.state(1, task.Ready)
-	if got.Retries != 1 || got.SettleAt != 300 || string(got.Out) != "partial 1" || got.Reason != o.Reason {
+	if got.Retries != 0 || got.SettleAt != 300 || string(got.Out) != "partial 1" || got.Reason != o.Reason {
 		t.Fatalf("offered %+v", got)
 	}
 	b.ok(b.Offer(b.ctx, 111, first, o))
@@ -154,9 +158,17 @@ func offer(t *testing.T, b *bundle) {
 	}
 	b.is(b.Offer(b.ctx, 111, task.Lease{ID: id(1), Attempt: 2}, o), task.ErrLost)
 	second := b.must(120, "b", 1).Lease()
-	b.is(b.Offer(b.ctx, 121, second, o), task.ErrLost)
 	b.is(b.Offer(b.ctx, 121, first, o), task.ErrLost)
-	b.ok(b.Finish(b.ctx, 130, second, []byte("whole")))
+	if got := b.claim(121, "a"); got.ID != "" {
+		t.Fatalf("who left sectors out was asked again: %+v", got)
+	}
+	// Another partial answer is taken, and a third slave asked.
+	b.ok(b.Offer(b.ctx, 121, second, queue.Offer{Out: []byte("better"), Reason: "less is missing", SettleAt: 310}))
+	if got := b.state(1, task.Ready); string(got.Out) != "better" || got.SettleAt != 310 || !slices.Equal(got.Tried, []string{"a", "b"}) || got.Troubles != 2 {
+		t.Fatalf("offered again: %+v", got)
+	}
+	third := b.must(122, "c", 1).Lease()
+	b.ok(b.Finish(b.ctx, 130, third, []byte("whole")))
 	if got := b.state(1, task.Done); string(got.Out) != "whole" || got.SettleAt != 0 {
 		t.Fatalf("bettered: %+v", got)
 	}

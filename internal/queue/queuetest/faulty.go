@@ -57,8 +57,8 @@ func (f Faulty) Claim(ctx context.Context, now int64, c []queue.Claimer) ([]queu
 }
 
 // Heartbeat implements queue.Store.
-func (f Faulty) Heartbeat(ctx context.Context, now int64, b []queue.Beat) ([]task.Lease, error) {
-	return call(f, "Heartbeat", func() ([]task.Lease, error) { return f.Store.Heartbeat(ctx, now, b) })
+func (f Faulty) Heartbeat(ctx context.Context, now int64, b []queue.Beat) (queue.Heard, error) {
+	return call(f, "Heartbeat", func() (queue.Heard, error) { return f.Store.Heartbeat(ctx, now, b) })
 }
 
 // Unheard implements queue.Store.
@@ -126,9 +126,24 @@ func (f Faulty) Ready(ctx context.Context, now int64, limit int) (int, error) {
 	return call(f, "Ready", func() (int, error) { return f.Store.Ready(ctx, now, limit) })
 }
 
-// SeeSlave implements queue.Store.
-func (f Faulty) SeeSlave(ctx context.Context, now int64, s queue.Slave) (bool, error) {
-	return call(f, "SeeSlave", func() (bool, error) { return f.Store.SeeSlave(ctx, now, s) })
+// SeeSlaves implements queue.Store.
+func (f Faulty) SeeSlaves(ctx context.Context, now int64, slaves []queue.Slave) ([]string, error) {
+	return call(f, "SeeSlaves", func() ([]string, error) { return f.Store.SeeSlaves(ctx, now, slaves) })
+}
+
+// Slaves implements queue.Store.
+func (f Faulty) Slaves(ctx context.Context, since int64) ([]queue.Slave, error) {
+	return call(f, "Slaves", func() ([]queue.Slave, error) { return f.Store.Slaves(ctx, since) })
+}
+
+// Due implements queue.Store.
+func (f Faulty) Due(ctx context.Context, now int64, p queue.RescuePolicy) (queue.Due, error) {
+	return call(f, "Due", func() (queue.Due, error) { return f.Store.Due(ctx, now, p) })
+}
+
+// ShiftClock implements queue.Store.
+func (f Faulty) ShiftClock(ctx context.Context, from, to time.Duration) error {
+	return step(f, "ShiftClock", func() error { return f.Store.ShiftClock(ctx, from, to) })
 }
 
 // ForgetSlaves implements queue.Store.
@@ -137,6 +152,6 @@ func (f Faulty) ForgetSlaves(ctx context.Context, before int64) error {
 }
 
 // Now implements queue.Store.
-func (f Faulty) Now(ctx context.Context) (time.Time, error) {
-	return call(f, "Now", func() (time.Time, error) { return f.Store.Now(ctx) })
+func (f Faulty) Now(ctx context.Context) (queue.Reading, error) {
+	return call(f, "Now", func() (queue.Reading, error) { return f.Store.Now(ctx) })
 }

@@ -2,6 +2,8 @@ package queuetest
 
 import (
 	"fmt"
+	"reflect"
+	"slices"
 	"strings"
 	"testing"
 
@@ -17,7 +19,7 @@ func rescueSilent(t *testing.T, b *bundle) {
 	if _, err := b.Heartbeat(b.ctx, 110, []queue.Beat{{Lease: alive}}); err != nil {
 		t.Fatal(err)
 	}
-	p := queue.RescuePolicy{SilentSince: 100, StartedSince: 0, ReadyAt: 125, MaxRetry: 1}
+	p := queue.RescuePolicy{SilentSince: 100, StalledSince: 0, ReadyAt: 125, MaxRetry: 1}
 	got, err := b.Rescue(b.ctx, 115, p)
 	b.ok(err)
 	if len(got) != 1 || got[0].ID != id(1) || got[0].State != task.Ready || got[0].Retries != 1 {
@@ -47,15 +49,15 @@ func rescueOverdue(t *testing.T, b *bundle) {
 	if _, err := b.Heartbeat(b.ctx, 400, []queue.Beat{{Lease: l}}); err != nil {
 		t.Fatal(err)
 	}
-	got, err := b.Rescue(b.ctx, 400, queue.RescuePolicy{SilentSince: 385, StartedSince: 100, ReadyAt: 410, MaxRetry: 2})
+	got, err := b.Rescue(b.ctx, 400, queue.RescuePolicy{SilentSince: 385, StalledSince: 100, ReadyAt: 410, MaxRetry: 2})
 	b.ok(err)
-	if len(got) != 1 || !strings.Contains(got[0].Reason, "did not finish") {
+	if len(got) != 1 || !strings.Contains(got[0].Reason, "did not get on") {
 		t.Fatalf("rescued %+v", got)
 	}
 	beat := func(now int64, l task.Lease) int {
-		lost, err := b.Heartbeat(b.ctx, now, []queue.Beat{{Lease: l}})
+		heard, err := b.Heartbeat(b.ctx, now, []queue.Beat{{Lease: l}})
 		b.ok(err)
-		return len(lost)
+		return len(heard.Lost)
 	}
 	if beat(401, l) != 0 {
 		t.Fatal("the slow slave is stopped before another one has the task")
@@ -68,7 +70,7 @@ func rescueOverdue(t *testing.T, b *bundle) {
 		if beat(now, second) != 0 {
 			t.Fatal("lost")
 		}
-		got, err := b.Rescue(b.ctx, now, queue.RescuePolicy{SilentSince: now - 15, StartedSince: now - 300, ReadyAt: now, MaxRetry: 1})
+		got, err := b.Rescue(b.ctx, now, queue.RescuePolicy{SilentSince: now - 15, StalledSince: now - 300, ReadyAt: now, MaxRetry: 1})
 		if err != nil || len(got) != 0 {
 			t.Fatalf("rescued though there is no retry left: %+v, %v", got, err)
 		}
@@ -130,9 +132,9 @@ func archive(t *testing.T, b *bundle) {
 func slaves(t *testing.T, b *bundle) {
 	see := func(now int64, name string) bool {
 		t.Helper()
-		drain, err := b.SeeSlave(b.ctx, now, queue.Slave{Name: name, Version: "v1", Address: "10.0.0.1:5", Concurrent: 2})
+		draining, err := b.SeeSlaves(b.ctx, now, []queue.Slave{{Name: name, ID: "p1", Version: "v1", Address: "10.0.0.1:5", Concurrent: 2}})
 		b.ok(err)
-		return drain
+		return slices.Contains(draining, name)
 	}
 	see(100, "a")
 	see(101, "b")
@@ -143,6 +145,19 @@ func slaves(t *testing.T, b *bundle) {
 	b.ok(err)
 	if len(got) != 2 || got[0].Name != "a" || got[0].FirstSeen != 100 || got[0].LastSeen != 110 || got[0].Running != 1 || got[0].Concurrent != 2 {
 		t.Fatalf("slaves %+v", got)
+	}
+	told := task.Report{State: task.SlaveWaiting, Why: "no parameters", Cores: 4, SectorSizes: []uint64{2048}, Unseen: []string{"/mnt/存储"}}
+	many := []queue.Slave{{Name: "a", ID: "p2", Version: "v2", Report: &told, Failures: 3}, {Name: "z", ID: "p3"}}
+	for range 2 {
+		if _, err := b.SeeSlaves(b.ctx, 110, many); err != nil {
+			t.Fatal(err)
+		}
+		many[0].Report = nil // who tells nothing has told before
+	}
+	got, err = b.Slaves(b.ctx, 105)
+	b.ok(err)
+	if want := (queue.Slave{Name: "a", ID: "p2", Version: "v2", Running: 1, FirstSeen: 100, LastSeen: 110, Failures: 3, Report: &told}); len(got) != 2 || !reflect.DeepEqual(got[0], want) {
+		t.Fatalf("slaves %+v, the report %+v", got, got[0].Report)
 	}
 	b.ok(b.DrainSlave(b.ctx, "a", true))
 	b.ok(b.DrainSlave(b.ctx, "a", true))

@@ -27,6 +27,7 @@ import (
 
 	"wdpost/internal/queue"
 	"wdpost/internal/queue/internal/migrate"
+	"wdpost/internal/queue/internal/schema"
 	"wdpost/internal/queue/internal/sqlstore"
 )
 
@@ -46,6 +47,7 @@ type DB struct {
 	write *writer
 	read  *sql.DB
 	plan  migrate.Plan
+	table schema.Tables
 }
 
 var _ queue.Store = (*DB)(nil)
@@ -95,12 +97,16 @@ func OpenUnmigrated(path string, log *slog.Logger) (*DB, error) {
 	}
 	db := &DB{
 		path: path, write: newWriter(w, path), read: r,
-		plan: migrate.Plan{Dialect: goose.DialectSQLite3, DB: w, Files: files, Log: log},
+		plan:  migrate.Plan{Dialect: goose.DialectSQLite3, DB: w, Files: files, Log: log},
+		table: schema.Tables{DB: w, Dialect: tables, Log: log},
 	}
 	db.Store = sqlstore.Store{
 		Run: db,
 		Dialect: sqlstore.Dialect{
-			ClaimTable: "tasks INDEXED BY tasks_claim",
+			ClaimTable: schema.Tasks + " t INDEXED BY " + schema.ClaimIndex,
+			Ignore:     "INSERT OR IGNORE",
+			Upsert:     " ON CONFLICT(name) DO UPDATE SET ",
+			New:        "excluded.%s",
 			Duplicate: func(err error) bool {
 				var se *sqlite.Error
 				return errors.As(err, &se) && se.Code() == sqlite3.SQLITE_CONSTRAINT_PRIMARYKEY
@@ -115,6 +121,9 @@ func OpenUnmigrated(path string, log *slog.Logger) (*DB, error) {
 // none of ours is not.
 func (db *DB) Migrate(ctx context.Context) (version int64, err error) {
 	version, err = db.plan.Up(ctx)
+	if err == nil {
+		err = db.table.Mend(ctx)
+	}
 	var se *sqlite.Error
 	if errors.As(err, &se) && se.Code()&0xff != sqlite3.SQLITE_BUSY && se.Code()&0xff != sqlite3.SQLITE_LOCKED {
 		return version, fmt.Errorf("SQLite file %s: %w", db.path, err)
@@ -124,6 +133,11 @@ func (db *DB) Migrate(ctx context.Context) (version int64, err error) {
 
 // MigrateDown undoes migrations above the version. Tasks are kept.
 func (db *DB) MigrateDown(ctx context.Context, version int64) (int64, error) {
+	if version < schema.Version {
+		if err := db.table.Undo(ctx); err != nil {
+			return 0, unavailable(err, db.path)
+		}
+	}
 	version, err := db.plan.DownTo(ctx, version)
 	return version, unavailable(err, db.path)
 }
@@ -134,9 +148,6 @@ func (db *DB) Version(ctx context.Context) (have, need int64, err error) {
 	return have, need, unavailable(err, db.path)
 }
 
-// Now implements queue.Store: all users of the file are on this machine.
-func (db *DB) Now(context.Context) (time.Time, error) { return time.Now(), nil }
-
 // Close ends the writer and closes the file.
 func (db *DB) Close() error {
 	return errors.Join(db.write.close(), db.read.Close())
@@ -146,6 +157,9 @@ func (db *DB) Close() error {
 func (db *DB) Read(ctx context.Context, fn func(context.Context, sqlstore.Querier) error) error {
 	return unavailable(fn(ctx, db.read), db.path)
 }
+
+// Locks implements sqlstore.Runner: there is one writer.
+func (db *DB) Locks() bool { return true }
 
 // Once implements sqlstore.Runner: with one writer a transaction costs nothing.
 func (db *DB) Once(ctx context.Context, fn func(context.Context, sqlstore.Querier) error) error {
