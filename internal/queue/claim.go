@@ -116,7 +116,7 @@ func (q *Queue) claimed(t Task, slave string, miner uint64) {
 // HandBack returns a claimed task that never reached its slave, unless another
 // claim of the slave took it over meanwhile.
 func (q *Queue) HandBack(ctx context.Context, slave string, l task.Lease, cause error) error {
-	err := q.fail(ctx, slave, l, &task.Verdict{Kind: task.KindAborted, Err: cause}, true)
+	err := q.fail(ctx, slave, l, &task.Verdict{Kind: task.KindAborted, Err: cause}, failure{unheard: true})
 	if errors.Is(err, task.ErrLost) {
 		return nil
 	}

@@ -57,7 +57,7 @@ func (q *Queue) Finish(ctx context.Context, slave string, l task.Lease, a task.A
 	}
 	if t.Out == nil && len(a.Proofs) == 0 && len(a.Faults) == len(question.Replicas) {
 		// Not final: what nobody can read now, somebody may read later.
-		return q.Fail(ctx, slave, l, task.VerdictOf(unread(a)))
+		return q.fail(ctx, slave, l, task.VerdictOf(unread(a)), failure{noBlame: true})
 	}
 	out, err := encode(better(a, t))
 	if err != nil {
@@ -172,16 +172,22 @@ func (q *Queue) refuse(ctx context.Context, l task.Lease, cause error) error {
 
 // Fail ends an attempt without an answer.
 func (q *Queue) Fail(ctx context.Context, slave string, l task.Lease, v *task.Verdict) error {
-	return q.fail(ctx, slave, l, v, false)
+	return q.fail(ctx, slave, l, v, failure{})
 }
 
-// fail ends an attempt, if unheard only while its slave has not been heard of.
-func (q *Queue) fail(ctx context.Context, slave string, l task.Lease, v *task.Verdict, unheard bool) error {
+// failure is how an attempt ends that failed.
+type failure struct {
+	unheard bool // only while its slave has not been heard of
+	noBlame bool // it says nothing against the slave
+}
+
+// fail ends an attempt.
+func (q *Queue) fail(ctx context.Context, slave string, l task.Lease, v *task.Verdict, how failure) error {
 	if err := q.door.check(); err != nil {
 		return err
 	}
 	now := q.clock.now()
-	f := Failure{Kind: v.Kind, Reason: v.Err.Error(), ReadyAt: now, MaxRetry: q.cfg.MaxRetry, Unheard: unheard}
+	f := Failure{Kind: v.Kind, Reason: v.Err.Error(), ReadyAt: now, MaxRetry: q.cfg.MaxRetry, Unheard: how.unheard}
 	if v.Kind == task.KindRetry {
 		// A slave of another size cannot take over, but which size the task has
 		// only its row tells: a reserve that nobody takes ends by itself.
@@ -202,7 +208,7 @@ func (q *Queue) fail(ctx context.Context, slave string, l task.Lease, v *task.Ve
 		return err
 	}
 	q.cfg.Metrics.failed.WithLabelValues(string(v.Kind)).Inc()
-	if v.Kind == task.KindRetry && slave != "" {
+	if v.Kind == task.KindRetry && slave != "" && !how.noBlame {
 		q.slaves.failed(slave, true)
 	}
 	q.log.Warn("attempt failed", attr.Task(l.ID), attr.Attempt(l.Attempt), attr.Slave(slave),

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"math"
+	"slices"
 	"strings"
 	"time"
 
@@ -115,17 +116,12 @@ type Reading struct {
 type Due struct{ Lost, Closed, Settle bool }
 
 // Mark is what of a progress stays the same while an attempt does not advance:
-// all but the seconds at its end.
+// all but the times in it, such as "12s".
 func Mark(progress string) string {
-	head, last, ok := strings.Cut(progress, " ")
-	for ok && strings.Contains(last, " ") {
-		more, rest, _ := strings.Cut(last, " ")
-		head, last = head+" "+more, rest
-	}
-	if digits, seconds := strings.CutSuffix(last, "s"); seconds && strings.Trim(digits, "0123456789") == "" {
-		return head
-	}
-	return progress
+	return strings.Join(slices.DeleteFunc(strings.Fields(progress), func(word string) bool {
+		_, err := time.ParseDuration(word)
+		return err == nil
+	}), " ")
 }
 
 // Beat is a sign of life of one attempt.

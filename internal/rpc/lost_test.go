@@ -154,7 +154,7 @@ func (nodding) VerifyWindowPoSt(context.Context, task.Question, task.Answer) err
 
 func (w *lossy) dial(addresses ...string) *rpc.Client {
 	w.t.Helper()
-	c, err := rpc.NewClient(rpc.ClientConfig{Addresses: addresses, Name: "slave-1", Dial: w.wire.dial, ReconnectInterval: time.Second})
+	c, err := rpc.NewClient(rpc.ClientConfig{Addresses: addresses, Name: "slave-1", ID: "process-1", Dial: w.wire.dial, ReconnectInterval: time.Second})
 	if err != nil {
 		w.t.Fatal(err)
 	}

@@ -27,12 +27,12 @@ const (
 // conflicts are the errors after which the same transaction may succeed at
 // once.
 var conflicts = map[uint16]bool{
-	1213: true, // deadlock; also a failed certification in Galera
-	1205: true, // lock wait time-out
-	1020: true, // MariaDB: snapshot conflict
-	1180: true, // error during COMMIT: another node was first
-	3101: true, // Group Replication: rolled back for another node's transaction
-	3572: true, // NOWAIT
+	1213: true,                                                 // deadlock; also a failed certification in Galera
+	1205: true,                                                 // lock wait time-out
+	1020: true,                                                 // MariaDB: snapshot conflict
+	1180: true,                                                 // error during COMMIT: another node was first
+	3101: true,                                                 // Group Replication: rolled back for another node's transaction
+	3572: true,                                                 // NOWAIT
 	8002: true, 8005: true, 8022: true, 8028: true, 9007: true, // TiDB: write conflicts
 }
 
