@@ -113,11 +113,20 @@ func (n *Network) nullRound(e abi.ChainEpoch) bool {
 	return binary.BigEndian.Uint32(d[:])%uint32(n.cfg.NullEvery) == 0
 }
 
+// announceBack is for how many epochs a window that closed may still be told of:
+// null rounds and reorganisations come between.
+const announceBack = 100
+
 // announce tells of messages that were executed in this epoch and of windows
 // that closed.
 func (n *Network) announce(epoch abi.ChainEpoch) {
-	for _, r := range n.chain.Records() {
-		if r.Height != epoch {
+	in, err := n.chain.Messages(lotus.TipSetKey{})
+	if err != nil {
+		in = nil // the head is always known
+	}
+	for _, m := range in {
+		r, known := n.chain.Record(*m.Message.CID)
+		if !known || r.Height != epoch {
 			continue
 		}
 		kind, text := Landed, describe(&r.Signed.Message)
@@ -126,7 +135,7 @@ func (n *Network) announce(epoch abi.ChainEpoch) {
 		}
 		n.emit(Event{Kind: kind, Miner: minerOf(&r.Signed.Message), Message: r.Cid.String(), Text: text})
 	}
-	for _, o := range n.chain.LatestState().Outcomes() {
+	for _, o := range n.chain.LatestState().OutcomesSince(epoch - announceBack) {
 		w := window{o.Miner, o.Open}
 		n.mu.Lock()
 		told := n.told[w]

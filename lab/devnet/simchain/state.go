@@ -56,9 +56,12 @@ func (s *State) Balance(id abi.ActorID) big.Int {
 }
 
 // Outcomes returns the closed windows, oldest first, with what disputes found.
-func (s *State) Outcomes() []*actor.Outcome {
+func (s *State) Outcomes() []*actor.Outcome { return s.OutcomesSince(0) }
+
+// OutcomesSince returns the windows that closed at an epoch or later.
+func (s *State) OutcomesSince(epoch abi.ChainEpoch) []*actor.Outcome {
 	var out []*actor.Outcome
-	for o := s.outcomes; o != nil; o = o.rest {
+	for o := s.outcomes; o != nil && o.last.Close >= epoch; o = o.rest {
 		last := o.last
 		for _, d := range s.disputes {
 			last = d.Amend(last)
