@@ -120,11 +120,7 @@ const announceBack = 100
 // announce tells of messages that were executed in this epoch and of windows
 // that closed.
 func (n *Network) announce(epoch abi.ChainEpoch) {
-	in, err := n.chain.Messages(lotus.TipSetKey{})
-	if err != nil {
-		in = nil // the head is always known
-	}
-	for _, m := range in {
+	for _, m := range n.chain.Landed() {
 		r, known := n.chain.Record(*m.Message.CID)
 		if !known || r.Height != epoch {
 			continue

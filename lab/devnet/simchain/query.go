@@ -190,6 +190,14 @@ func (n *Node) Messages(key lotus.TipSetKey) ([]Executed, error) {
 	return e.executed(), nil
 }
 
+// Landed returns the messages in the chain's newest tipset with their receipts,
+// whatever the nodes have seen of it.
+func (c *Chain) Landed() []Executed {
+	c.mu.RLock()
+	defer c.mu.RUnlock()
+	return c.head().executed()
+}
+
 // ParentMessages returns the messages of the parent tipset of a block with their
 // receipts.
 func (n *Node) ParentMessages(block cid.Cid) ([]Executed, error) {
