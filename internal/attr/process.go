@@ -80,3 +80,6 @@ func Home(path string) slog.Attr { return slog.String("home", path) }
 
 // Switch is a flag of the command line that is on or off.
 func Switch(name string, on bool) slog.Attr { return slog.Bool(name, on) }
+
+// Receiver is a receiver of notifications, without its address.
+func Receiver(name string) slog.Attr { return slog.String("receiver", name) }

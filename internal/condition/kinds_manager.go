@@ -12,6 +12,7 @@ const (
 	HomeFull                 Kind = "home_full"
 	PartFailed               Kind = "part_failed"
 	ConfigRefused            Kind = "config_refused"
+	NotificationsFail        Kind = "notifications_fail"
 	RestartNeeded            Kind = "restart_needed"
 )
 
@@ -38,4 +39,6 @@ var managerKinds = []Entry{
 		"Correct the line that the detail names and reload again."},
 	{RestartNeeded, None, "Changed settings need a restart to take effect.",
 		"Restart the manager when no window is about to close; it takes up its work where it was."},
+	{NotificationsFail, None, "Notifications are not delivered.",
+		"Check URL and Secret of its [[Common.Notify]] and that the receiver can be reached from here; `util notify test` tries it."},
 }

@@ -14,46 +14,44 @@ import (
 
 	"wdpost/internal/config"
 	"wdpost/internal/deadline"
-	"wdpost/internal/ledger"
+	"wdpost/internal/poster"
 )
 
 // figures are the counters that the manager keeps itself; collector reads the
 // rest from the rooms at each scrape. Every series that can be known beforehand
 // is there from the start, with 0, so that the first event is an increase.
 type figures struct {
-	deadlines *prometheus.CounterVec
-	skipped   *prometheus.CounterVec
-	margin    *prometheus.HistogramVec
-	proving   *prometheus.HistogramVec
+	deadlines  *prometheus.CounterVec
+	recoveries *prometheus.CounterVec
+	skipped    *prometheus.CounterVec
+	messages   *prometheus.CounterVec
+	gas        *prometheus.CounterVec
+	failures   *prometheus.CounterVec
+	margin     *prometheus.HistogramVec
+	proving    *prometheus.HistogramVec
 
 	once sync.Once
 	reg  *prometheus.Registry
-
-	mu   sync.Mutex
-	runs map[ledger.RunKey]*counted
 }
 
-// counted is a run of the last days: an outcome that is written twice counts
-// once.
-type counted struct {
-	closesAt time.Time
-	ended    bool
-}
-
-// countedFor is how long after its close a run is remembered.
-const countedFor = 48 * time.Hour
-
-// verdicts are the outcomes of a deadline.
-var verdicts = []deadline.Verdict{deadline.Proven, deadline.Missed, deadline.NothingToProve}
+// What each kind of run can end in, and what happens to messages.
+var (
+	postVerdicts     = []deadline.Verdict{deadline.Proven, deadline.ProvenByAnother, deadline.Missed, deadline.NothingToProve, deadline.AllFaulty}
+	recoveryVerdicts = []deadline.Verdict{deadline.Declared, deadline.NotDeclared}
+	messageEvents    = []string{"pushed", "refused", "raised", "given_up", "landed", "failed", "dropped"}
+)
 
 func newFigures(miners []config.Miner) *figures {
+	counter := func(name, help string, labels ...string) *prometheus.CounterVec {
+		return prometheus.NewCounterVec(prometheus.CounterOpts{Name: "wdpost_" + name, Help: help}, append([]string{"miner"}, labels...))
+	}
 	f := &figures{
-		deadlines: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "wdpost_deadlines_total", Help: "Deadlines that ended, by outcome",
-		}, []string{"miner", "verdict"}),
-		skipped: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "wdpost_sectors_skipped_total", Help: "Sectors left out of proofs",
-		}, []string{"miner"}),
+		deadlines:  counter("deadlines_total", "Deadlines that ended, by outcome", "verdict"),
+		recoveries: counter("recoveries_total", "Deadlines whose faulty sectors were to be declared recovered, by outcome", "verdict"),
+		skipped:    counter("sectors_skipped_total", "Sectors left out of proofs"),
+		messages:   counter("messages_total", "What happened to messages: post or recovery", "kind", "event"),
+		gas:        counter("message_gas_used_total", "Gas used by executed messages", "kind"),
+		failures:   counter("proving_failures_total", "Attempts to prove that failed"),
 		margin: prometheus.NewHistogramVec(prometheus.HistogramOpts{
 			Name: "wdpost_margin_seconds", Help: "Time between the end of a proven deadline's work and the close of its window",
 			Buckets: []float64{0, 60, 120, 300, 600, 900, 1200, 1500, 1800, 2400},
@@ -62,7 +60,6 @@ func newFigures(miners []config.Miner) *figures {
 			Name: "wdpost_proving_seconds", Help: "Time from question to proof",
 			Buckets: prometheus.ExponentialBuckets(0.5, 2, 13),
 		}, []string{"miner", "kind"}),
-		runs: map[ledger.RunKey]*counted{},
 	}
 	f.configured(miners)
 	return f
@@ -72,17 +69,26 @@ func newFigures(miners []config.Miner) *figures {
 func (f *figures) configured(miners []config.Miner) {
 	for _, m := range miners {
 		if m.Actor != 0 {
-			f.miner(m.Actor)
+			f.miner(subject(m.Actor))
 		}
 	}
 }
 
-func (f *figures) miner(actor uint64) {
-	name := subject(actor)
-	for _, v := range verdicts {
+func (f *figures) miner(name string) {
+	for _, v := range postVerdicts {
 		f.deadlines.WithLabelValues(name, label(v.String()))
 	}
+	for _, v := range recoveryVerdicts {
+		f.recoveries.WithLabelValues(name, label(v.String()))
+	}
+	for _, kind := range []deadline.Kind{deadline.PoSt, deadline.Recovery} {
+		for _, event := range messageEvents {
+			f.messages.WithLabelValues(name, kind.String(), event)
+		}
+		f.gas.WithLabelValues(name, kind.String())
+	}
 	f.skipped.WithLabelValues(name)
+	f.failures.WithLabelValues(name)
 	f.margin.WithLabelValues(name)
 	for _, kind := range []string{"window", "winning"} {
 		f.proving.WithLabelValues(name, kind)
@@ -92,40 +98,52 @@ func (f *figures) miner(actor uint64) {
 // label is a text as the value of a label.
 func label(s string) string { return strings.ReplaceAll(s, " ", "_") }
 
-// opened notes when a run's window closes.
-func (f *figures) opened(run ledger.Run) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	if f.runs[run.RunKey] == nil {
-		f.runs[run.RunKey] = &counted{closesAt: run.ClosesAt}
-	}
-	for key, r := range f.runs {
-		if time.Since(r.closesAt) > countedFor {
-			delete(f.runs, key)
+// outcome counts what a poster tells.
+func (f *figures) outcome(o poster.Outcome) {
+	name, kind := subject(uint64(o.Miner)), o.Kind.String()
+	message := func(event string) { f.messages.WithLabelValues(name, kind, event).Inc() }
+	switch o.What {
+	case poster.RunEnded:
+		f.runEnded(name, o)
+	case poster.ProofFailed:
+		f.failures.WithLabelValues(name).Inc()
+	case poster.MessagePushed:
+		message("pushed")
+	case poster.MessageRefused:
+		message("refused")
+	case poster.MessageRaised:
+		if !o.Failed {
+			message("raised")
 		}
+	case poster.MessageGivenUp:
+		message("given_up")
+	case poster.MessageEnded:
+		message(endOf(o))
+		f.gas.WithLabelValues(name, kind).Add(float64(o.Message.GasUsed))
 	}
 }
 
-// ended counts an outcome, once for each run.
-func (f *figures) ended(key ledger.RunKey, end ledger.RunEnd) {
-	f.mu.Lock()
-	r := f.runs[key]
-	if r == nil {
-		r = &counted{closesAt: end.At}
-		f.runs[key] = r
-	}
-	again := r.ended
-	r.ended = true
-	f.mu.Unlock()
-	if again {
+func (f *figures) runEnded(name string, o poster.Outcome) {
+	if o.Kind == deadline.Recovery {
+		f.recoveries.WithLabelValues(name, label(o.Verdict.String())).Inc()
 		return
 	}
-	name := subject(key.Miner)
-	f.deadlines.WithLabelValues(name, label(end.Verdict)).Inc()
-	f.skipped.WithLabelValues(name).Add(float64(end.Skipped))
-	if end.Verdict == deadline.Proven.String() {
-		f.margin.WithLabelValues(name).Observe(r.closesAt.Sub(end.At).Seconds())
+	f.deadlines.WithLabelValues(name, label(o.Verdict.String())).Inc()
+	f.skipped.WithLabelValues(name).Add(float64(o.Skipped))
+	if o.Verdict == deadline.Proven {
+		f.margin.WithLabelValues(name).Observe(o.Margin.Seconds())
 	}
+}
+
+// endOf is how a message ended.
+func endOf(o poster.Outcome) string {
+	switch {
+	case o.Message.Succeeded():
+		return "landed"
+	case o.Message.Failed():
+		return "failed"
+	}
+	return "dropped"
 }
 
 func (f *figures) proved(miner uint64, kind string, took time.Duration) {
@@ -137,7 +155,7 @@ func (f *figures) registry(m *Manager) *prometheus.Registry {
 	f.once.Do(func() {
 		f.reg = prometheus.NewRegistry()
 		f.reg.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
-			f.deadlines, f.skipped, f.margin, f.proving, collector{m})
+			f.deadlines, f.recoveries, f.skipped, f.messages, f.gas, f.failures, f.margin, f.proving, collector{m})
 	})
 	return f.reg
 }

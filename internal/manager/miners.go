@@ -117,7 +117,7 @@ func (ms *miners) start(conf config.Miner, after *minerRun) {
 		if after != nil {
 			<-after.done
 		}
-		ms.m.figures.miner(conf.Actor)
+		ms.m.figures.miner(subject(conf.Actor))
 		ms.m.keep(ctx, fmt.Sprintf("miner %d", conf.Actor), func(ctx context.Context) error { return ms.work(ctx, r) })
 		ms.forget(r)
 	})
@@ -327,7 +327,7 @@ func (m *Manager) newPoster(conf config.Miner, p *minerProver) (Poster, error) {
 	return m.cfg.Parts.Poster(poster.Config{
 		Chain: m.node, Prover: p, Verifier: p, Sectors: m.stores,
 		Sender: &sender{Sender: n.messages, Payers: n.payers},
-		Ledger: m.records, Log: m.log, BlockDelay: n.clock.BlockDelay, Genesis: n.clock.Genesis, Board: m.board,
+		Ledger: m.records, Log: m.log, BlockDelay: n.clock.BlockDelay, Genesis: n.clock.Genesis, Board: m.board, Outcomes: m.outcome,
 		Miners: []poster.MinerConfig{minerConfig(conf)},
 	})
 }
@@ -362,4 +362,10 @@ func (m *Manager) newWinning(addr address.Address, info *lotus.MinerInfo, p *min
 		Prover: p, Locator: m.stores, Clock: m.network.Load().clock, Board: m.board, Log: m.log,
 		Miners: []winning.Miner{{Address: addr, SectorSize: uint64(info.SectorSize)}},
 	})
+}
+
+// outcome takes in what a poster tells: it is counted, and a missed deadline is
+// told to people.
+func (m *Manager) outcome(o poster.Outcome) {
+	m.figures.outcome(o)
 }

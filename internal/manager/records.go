@@ -18,7 +18,7 @@ import (
 
 // records is the ledger behind a gate. While the ledger cannot be opened every
 // call fails at once, and proving goes on from the chain's own record; as soon
-// as it can, the gate opens. It also counts the outcomes that pass through it.
+// as it can, the gate opens.
 type records struct {
 	m      *Manager
 	ledger atomic.Pointer[ledger.Ledger]
@@ -143,7 +143,6 @@ func (r *records) get() (ledger.Ledger, error) {
 
 // OpenRun implements ledger.Ledger.
 func (r *records) OpenRun(ctx context.Context, run ledger.Run) error {
-	r.m.figures.opened(run)
 	l, err := r.get()
 	if err != nil {
 		return err
@@ -151,9 +150,8 @@ func (r *records) OpenRun(ctx context.Context, run ledger.Run) error {
 	return l.OpenRun(ctx, run)
 }
 
-// EndRun implements ledger.Ledger, and counts the outcome.
+// EndRun implements ledger.Ledger.
 func (r *records) EndRun(ctx context.Context, key ledger.RunKey, end ledger.RunEnd) error {
-	r.m.figures.ended(key, end)
 	l, err := r.get()
 	if err != nil {
 		return err

@@ -10,7 +10,9 @@ import (
 	"github.com/prometheus/client_golang/prometheus/testutil"
 	dto "github.com/prometheus/client_model/go"
 
-	"wdpost/internal/ledger"
+	"wdpost/internal/deadline"
+	"wdpost/internal/message"
+	"wdpost/internal/poster"
 )
 
 // contextUntil is a context that ends when a look at done succeeds, looked at
@@ -45,25 +47,24 @@ func TestPrune(t *testing.T) {
 	})
 }
 
-// TestOutcomesAreCounted: once for each run, with the margin of proven ones.
+// TestOutcomesAreCounted: what the poster tells is counted, with the margin of
+// what is proven.
 func TestOutcomesAreCounted(t *testing.T) {
 	w := build(t, "", "")
-	close := time.Now().Add(10 * time.Minute)
-	run := ledger.Run{RunKey: ledger.RunKey{Miner: 1008, Deadline: 3}, ClosesAt: close}
-	if err := w.records.OpenRun(t.Context(), run); err != nil {
-		t.Fatal(err)
-	}
-	for range 2 {
-		if err := w.records.EndRun(t.Context(), run.RunKey, ledger.RunEnd{Verdict: "proven", Skipped: 2, At: close.Add(-7 * time.Minute)}); err != nil {
-			t.Fatal(err)
-		}
-	}
+	w.poster.Outcomes(poster.Outcome{What: poster.RunEnded, Miner: 1008, Verdict: deadline.Proven, Skipped: 2, Margin: 7 * time.Minute})
+	w.poster.Outcomes(poster.Outcome{What: poster.MessagePushed, Miner: 1008})
+	w.poster.Outcomes(poster.Outcome{What: poster.MessageEnded, Miner: 1008, Message: message.Outcome{State: message.Dropped}})
 	name := subject(1008)
 	if got := testutil.ToFloat64(w.figures.deadlines.WithLabelValues(name, "proven")); got != 1 {
 		t.Errorf("%v proven deadlines", got)
 	}
 	if got := testutil.ToFloat64(w.figures.skipped.WithLabelValues(name)); got != 2 {
 		t.Errorf("%v skipped sectors", got)
+	}
+	for event, want := range map[string]float64{"pushed": 1, "dropped": 1, "landed": 0} {
+		if got := testutil.ToFloat64(w.figures.messages.WithLabelValues(name, deadline.PoSt.String(), event)); got != want {
+			t.Errorf("%v messages %s, want %v", got, event, want)
+		}
 	}
 	var margin dto.Metric
 	if err := w.figures.margin.WithLabelValues(name).(prometheus.Histogram).Write(&margin); err != nil {

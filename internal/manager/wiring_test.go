@@ -194,7 +194,8 @@ func TestDefaultsOfServices(t *testing.T) {
 // TestBoardReachesTheRooms: one board, in every room that raises conditions.
 func TestBoardReachesTheRooms(t *testing.T) {
 	w := build(t, "", "")
-	if w.chain.Board != w.board || w.payers.Board != w.board || w.guard.Board != w.board {
+	if w.chain.Board != w.board || w.payers.Board != w.board || w.guard.Board != w.board ||
+		w.poster.Board != w.board || w.winning.Board != w.board {
 		t.Error("a room has no board, or another one")
 	}
 }
