@@ -45,3 +45,21 @@ func Bytes[T ~int | ~int64 | ~uint64](n T) slog.Attr { return slog.Uint64("bytes
 // Blame says whose trouble an unreadable sector is: "data" (the sector's own),
 // "unseen" (this machine's) or "store".
 func Blame(kind string) slog.Attr { return slog.String("blame", kind) }
+
+// File is the name of a file or of a sector's files: s-t01008-1.
+func File(name string) slog.Attr { return slog.String("file", name) }
+
+// Updated says whether files are those of a snap update.
+func Updated(yes bool) slog.Attr { return slog.Bool("updated", yes) }
+
+// Replica says whether a sector's replica is there.
+func Replica(yes bool) slog.Attr { return slog.Bool("replica", yes) }
+
+// Cache says whether a sector's cache is there.
+func Cache(yes bool) slog.Attr { return slog.Bool("cache", yes) }
+
+// Was is a count before, beside the one that is now.
+func Was(n int) slog.Attr { return slog.Int("was", n) }
+
+// Unseen is a number of sectors that are known and were not seen.
+func Unseen(n int) slog.Attr { return slog.Int("unseen", n) }

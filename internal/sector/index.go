@@ -11,6 +11,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"wdpost/internal/durable"
 )
 
 // Record is what the index knows of one store.
@@ -25,6 +27,14 @@ type Record struct {
 	// The same for updated sectors.
 	UpdateReplicas Numbers `json:"update"`
 	UpdateCaches   Numbers `json:"update_cache"`
+	// Unseen are those of them that the last scan did not see.
+	Unseen Numbers `json:"unseen,omitempty"`
+	// ScannedAt is the end of the last complete scan.
+	ScannedAt time.Time `json:"scanned_at,omitzero"`
+	// How the store was attached; scans of the daemon do it in the same way.
+	Strict        bool   `json:"strict,omitempty"`
+	AllowSplitted bool   `json:"allow_splitted,omitempty"`
+	SectorSize    uint64 `json:"sector_size,omitempty"`
 }
 
 const recordVersion = 1
@@ -47,19 +57,44 @@ func (n Numbers) Len() int {
 	return total
 }
 
-// add inserts a sector; the list stays in order.
-func (n Numbers) add(id ID) {
-	list := n[id.Miner]
-	if at, found := slices.BinarySearch(list, id.Number); !found {
-		n[id.Miner] = slices.Insert(list, at, id.Number)
+// numbersOf lists the sectors of a set.
+func numbersOf(set map[ID]bool) Numbers {
+	n := Numbers{}
+	for id := range set {
+		n[id.Miner] = append(n[id.Miner], id.Number)
 	}
+	for _, list := range n {
+		slices.Sort(list)
+	}
+	return n
 }
 
-// removeIf drops the sectors that satisfy drop.
-func (n Numbers) removeIf(drop func(ID) bool) {
+// filter returns the sectors that satisfy keep.
+func (n Numbers) filter(keep func(ID) bool) Numbers {
+	out := Numbers{}
 	for miner, list := range n {
-		n[miner] = slices.DeleteFunc(list, func(number uint64) bool { return drop(ID{miner, number}) })
+		for _, number := range list {
+			if keep(ID{miner, number}) {
+				out[miner] = append(out[miner], number)
+			}
+		}
 	}
+	return out
+}
+
+// union returns the sectors of both.
+func (n Numbers) union(more Numbers) Numbers {
+	out := Numbers{}
+	for _, from := range []Numbers{n, more} {
+		for miner, list := range from {
+			out[miner] = append(out[miner], list...)
+		}
+	}
+	for miner, list := range out {
+		slices.Sort(list)
+		out[miner] = slices.Compact(list)
+	}
+	return out
 }
 
 // of returns the lists of replicas and caches of one kind.
@@ -68,6 +103,34 @@ func (r *Record) of(updated bool) (replicas, caches Numbers) {
 		return r.UpdateReplicas, r.UpdateCaches
 	}
 	return r.Replicas, r.Caches
+}
+
+// lists returns all lists; listsOf tells the places of one kind's.
+func (r *Record) lists() [4]*Numbers {
+	return [4]*Numbers{&r.Replicas, &r.Caches, &r.UpdateReplicas, &r.UpdateCaches}
+}
+
+func listsOf(updated bool) (replicas, caches int) {
+	if updated {
+		return 2, 3
+	}
+	return 0, 1
+}
+
+// count counts the sectors that satisfy selected, of which the store has
+// something.
+func (r *Record) count(selected func(ID) bool) int {
+	all := Numbers{}
+	for _, list := range r.lists() {
+		all = all.union(*list)
+	}
+	return all.filter(selected).Len()
+}
+
+// Sectors counts the sectors of which the store has a replica or a cache, and
+// those that have files of a snap update.
+func (r *Record) Sectors() (sealed, updated int) {
+	return r.Replicas.union(r.Caches).Len(), r.UpdateReplicas.union(r.UpdateCaches).Len()
 }
 
 func newRecord(name, path string) *Record {
@@ -136,32 +199,22 @@ func (x *Index) Put(r *Record) error {
 	if err := os.MkdirAll(x.dir, 0o755); err != nil {
 		return fmt.Errorf("sector index: %w", err)
 	}
-	if err := replaceFile(file, text); err != nil {
+	if err := durable.WriteFile(file, text, 0o644); err != nil {
 		return fmt.Errorf("sector index: write %s: %w", file, err)
 	}
 	return nil
 }
 
-// replaceFile writes a file so that there is the old or the new content, never
-// a part, whatever happens meanwhile.
-func replaceFile(file string, content []byte) error {
-	tmp, err := os.CreateTemp(filepath.Dir(file), ".new-*")
+// Remove forgets a store. Its files are left alone.
+func (x *Index) Remove(name string) error {
+	file, err := x.file(name)
 	if err != nil {
 		return err
 	}
-	_, err = tmp.Write(content)
-	err = errors.Join(err, tmp.Chmod(0o644), tmp.Sync(), tmp.Close())
-	if err == nil {
-		err = os.Rename(tmp.Name(), file)
+	if err := os.Remove(file); err != nil {
+		return fmt.Errorf("sector index: %w", err)
 	}
-	if err != nil {
-		return errors.Join(err, os.Remove(tmp.Name()))
-	}
-	dir, err := os.Open(filepath.Dir(file))
-	if err != nil {
-		return err
-	}
-	return errors.Join(dir.Sync(), dir.Close())
+	return durable.SyncDir(x.dir)
 }
 
 // All reads the records of all attached stores, in order of their names.

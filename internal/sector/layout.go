@@ -2,6 +2,7 @@ package sector
 
 import (
 	"fmt"
+	"path/filepath"
 	"strconv"
 	"strings"
 
@@ -62,6 +63,28 @@ func storeOf(file string) string {
 		return "/"
 	}
 	return file
+}
+
+// remotePrefix begins the paths of stores that are no folders.
+const remotePrefix = "s3+"
+
+// isRemote reports whether a path lies in an object store.
+func isRemote(path string) bool { return strings.HasPrefix(path, remotePrefix) }
+
+// cleanRoot is the one spelling of a store's folder.
+func cleanRoot(path string) string {
+	if isRemote(path) {
+		return strings.TrimRight(path, "/")
+	}
+	return filepath.Clean(path)
+}
+
+// absoluteRoot is cleanRoot of an absolute path.
+func absoluteRoot(path string) (string, error) {
+	if isRemote(path) {
+		return cleanRoot(path), nil
+	}
+	return filepath.Abs(path)
 }
 
 // join makes a path of a file in a folder. Unlike filepath.Join it leaves the

@@ -6,9 +6,12 @@ import (
 	"io/fs"
 	"log/slog"
 	"os"
-	"path/filepath"
+	"strings"
 	"sync"
 	"time"
+
+	"wdpost/internal/attr"
+	"wdpost/internal/patience"
 )
 
 // Store is one configured store.
@@ -17,6 +20,10 @@ type Store struct {
 	Path string
 	// Allows reports whether sectors of a miner are looked for here; nil: all are.
 	Allows func(miner uint64) bool
+	// ReadOnly says that the store is meant to be mounted read-only.
+	ReadOnly bool
+	// Strict and AllowSplitted are how a store is scanned that has no record yet.
+	Strict, AllowSplitted bool
 }
 
 // Location is where one copy of a sector lies.
@@ -42,8 +49,11 @@ type Locator struct {
 
 type locatedStore struct {
 	Store
-	record *Record
-	stamp  fileStamp
+	record  *Record
+	stamp   fileStamp
+	damaged error // why nothing is known of its sectors
+
+	complaint patience.Outage
 }
 
 // fileStamp tells one version of a file from another.
@@ -57,24 +67,26 @@ const lookEvery = time.Second
 
 // NewLocator checks that each configured store is attached under its name and
 // path, and that no two share a name. The error says for each store what is
-// wrong and what to do.
+// wrong and what to do. A store whose record is damaged is no error: its sectors
+// are not found until a scan has made the record anew, see Watch.
 func NewLocator(index *Index, stores []Store, log *slog.Logger) (*Locator, error) {
 	l := &Locator{index: index, log: log}
 	attached, err := index.All()
 	if err != nil {
-		log.Warn("parts of the sector index cannot be used", "err", err)
+		log.Warn("parts of the sector index cannot be used", attr.Err(err))
 	}
 	var bad []error
 	names := map[string]bool{}
 	for _, s := range stores {
-		s.Path = filepath.Clean(s.Path)
-		switch record, err := identify(s, attached); {
+		s.Path = cleanRoot(s.Path)
+		located, err := l.identify(s, attached)
+		switch {
 		case names[s.Name]:
 			bad = append(bad, fmt.Errorf("two stores have the name %q: give each a name of its own", s.Name))
 		case err != nil:
 			bad = append(bad, err)
 		default:
-			l.stores = append(l.stores, &locatedStore{Store: s, record: record})
+			l.stores = append(l.stores, located)
 		}
 		names[s.Name] = true
 	}
@@ -85,15 +97,18 @@ func NewLocator(index *Index, stores []Store, log *slog.Logger) (*Locator, error
 }
 
 // identify finds the record of a configured store.
-func identify(s Store, attached []*Record) (*Record, error) {
+func (l *Locator) identify(s Store, attached []*Record) (*locatedStore, error) {
 	again := fmt.Sprintf("run `venus-sector-manager util storage attach --verbose --name=%s %s`", s.Name, s.Path)
 	for _, r := range attached {
 		switch {
 		case r.Name == s.Name && r.Path == s.Path:
-			return r, nil
+			return &locatedStore{Store: s, record: r}, nil
 		case r.Name == s.Name:
 			return nil, fmt.Errorf("store %q is configured with the path %s but was attached with %s: correct Path, or %s", s.Name, s.Path, r.Path, again)
 		}
+	}
+	if _, err := l.index.Get(s.Name); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return &locatedStore{Store: s, record: newRecord(s.Name, s.Path), damaged: err}, nil
 	}
 	for _, r := range attached {
 		if r.Path == s.Path {
@@ -114,15 +129,19 @@ func (l *Locator) Stores() []Store {
 	return out
 }
 
-// Find returns the copies of a sector, those with replica and cache in one
-// store first, then in the order of the configuration. Updated asks for the
-// files of a snap update.
+// mostMixed bounds the copies of a sector that are made up of the replica of one
+// store and the cache of another, where there are whole ones.
+const mostMixed = 8
+
+// Find returns the copies of a sector: those with replica and cache in one store
+// first, then those made up of two stores, in the order of the configuration. All
+// of them may be proven from, if their files are good. Updated asks for the files
+// of a snap update.
 func (l *Locator) Find(id ID, updated bool) []Location {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.refresh()
-	replicaDir, cachesDir := dirs(updated)
-	var whole, split []Location
+	var whole, mixed []Location
 	for _, a := range l.stores {
 		replicas, _ := a.record.of(updated)
 		if !a.allows(id.Miner) || !replicas.Has(id) {
@@ -130,22 +149,55 @@ func (l *Locator) Find(id ID, updated bool) []Location {
 		}
 		for _, b := range l.stores {
 			_, caches := b.record.of(updated)
-			if !b.allows(id.Miner) || !caches.Has(id) {
-				continue
-			}
-			at := Location{
-				ID: id, Updated: updated, ReplicaStore: a.Name, CacheStore: b.Name,
-				SealedFile: filepath.Join(a.Path, replicaDir, id.String()),
-				CacheDir:   filepath.Join(b.Path, cachesDir, id.String()),
-			}
-			if a == b {
-				whole = append(whole, at)
-			} else {
-				split = append(split, at)
+			switch {
+			case !b.allows(id.Miner) || !caches.Has(id):
+			case a == b:
+				whole = append(whole, locate(id, updated, a.Store, b.Store))
+			case len(mixed) < mostMixed:
+				mixed = append(mixed, locate(id, updated, a.Store, b.Store))
 			}
 		}
 	}
-	return append(whole, split...)
+	return append(whole, mixed...)
+}
+
+// locate names the files of a sector.
+func locate(id ID, updated bool, replica, cache Store) Location {
+	replicaDir, cachesDir := dirs(updated)
+	return Location{
+		ID: id, Updated: updated, ReplicaStore: replica.Name, CacheStore: cache.Name,
+		SealedFile: join(replica.Path, replicaDir, id.String()),
+		CacheDir:   join(cache.Path, cachesDir, id.String()),
+	}
+}
+
+// whyNot says why a sector has no copy: it wraps ErrNotFound.
+func (l *Locator) whyNot(id ID, updated bool) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	var half []string
+	for _, s := range l.stores {
+		replicas, caches := s.record.of(updated)
+		replica, cache := replicas.Has(id), caches.Has(id)
+		switch {
+		case !replica && !cache:
+		case !s.allows(id.Miner):
+			return fmt.Errorf("%w: it is in store %q, whose AllowMiners or DenyMiners leaves miner %d out: correct them", errElsewhere, s.Name, id.Miner)
+		case replica:
+			half = append(half, fmt.Sprintf("only its replica is known, in store %q: attach the store with its cache", s.Name))
+		default:
+			half = append(half, fmt.Sprintf("only its cache is known, in store %q: attach the store with its replica", s.Name))
+		}
+	}
+	if len(half) > 0 {
+		return fmt.Errorf("%w: %s", errElsewhere, strings.Join(half, "; "))
+	}
+	for _, s := range l.stores {
+		if s.damaged != nil {
+			return fmt.Errorf("%w; the record of store %q is damaged and made anew by a scan", ErrNotFound, s.Name)
+		}
+	}
+	return ErrNotFound
 }
 
 func (s *locatedStore) allows(miner uint64) bool { return s.Allows == nil || s.Allows(miner) }
@@ -158,8 +210,11 @@ func (l *Locator) refresh() {
 	}
 	l.looked = time.Now()
 	for _, s := range l.stores {
-		if err := l.refreshOne(s); err != nil {
-			l.log.Error("sector index not refreshed; the last known state of the store is used", "store", s.Name, "err", err)
+		switch err := l.refreshOne(s); {
+		case err == nil:
+			s.complaint.Over(l.log, "sector index can be read again", attr.Store(s.Name))
+		case s.damaged == nil:
+			s.complaint.Failed(l.log, "sector index not refreshed; the last known state of the store is used", err.Error(), attr.Store(s.Name), attr.Err(err))
 		}
 	}
 }
@@ -187,9 +242,10 @@ func (l *Locator) refreshOne(s *locatedStore) error {
 	if record.Path != s.Path {
 		return fmt.Errorf("it is now attached with the path %s, configured is %s: correct Path and restart", record.Path, s.Path)
 	}
-	if !s.stamp.modified.IsZero() {
-		l.log.Info("sector index refreshed", "store", s.Name, "sectors", record.Replicas.Len()+record.UpdateReplicas.Len())
+	if sealed, updated := record.Sectors(); !s.stamp.modified.IsZero() || s.damaged != nil {
+		wasSealed, wasUpdated := s.record.Sectors()
+		l.log.Info("sector index refreshed", attr.Store(s.Name), attr.SectorCount(sealed+updated), attr.Was(wasSealed+wasUpdated))
 	}
-	s.record, s.stamp = record, stamp
+	s.record, s.stamp, s.damaged = record, stamp, nil
 	return nil
 }

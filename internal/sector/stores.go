@@ -4,37 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"log/slog"
 	"maps"
 	"slices"
 	"sync"
 	"time"
 )
-
-// ErrNoDirectory says that a store's path is something else than a folder.
-var ErrNoDirectory = errors.New("is not a directory: give the folder above cache and sealed")
-
-// checkFolder requires an existing directory.
-func checkFolder(ctx context.Context, g *Guard, path string) error {
-	isDir := false
-	err := g.visit(ctx, visitKind{roots: []string{path}, weight: 1, urgent: true}, func(v *visit) error {
-		return v.op(path, path, func() error {
-			info := v.files().Stat([]string{path}, false)[0]
-			isDir = info.Dir
-			return info.Err
-		})
-	})
-	switch {
-	case errors.Is(err, fs.ErrNotExist):
-		return fmt.Errorf("store path %s does not exist (%w): mount it, or give the folder above cache and sealed", path, fs.ErrNotExist)
-	case err != nil:
-		return fmt.Errorf("store path %s: %w", path, err)
-	case !isDir:
-		return fmt.Errorf("store path %s %w", path, ErrNoDirectory)
-	}
-	return nil
-}
 
 // Presence keeps an eye on the folders of stores: mounts come and go. It has a
 // guard of its own, so that stores that are merely busy do not seem to be gone.

@@ -16,6 +16,7 @@ import (
 	"testing"
 	"time"
 
+	"wdpost/internal/condition"
 	"wdpost/internal/task"
 	"wdpost/proofs/merkle"
 	"wdpost/proofs/post"
@@ -62,10 +63,10 @@ func TestAttachAndFind(t *testing.T) {
 
 	log := &bytes.Buffer{}
 	report := attach(t, index, log, AttachConfig{Name: "storage1", Path: one + "/", Verbose: true})
-	if report != (AttachReport{Sectors: 2}) {
+	if report != (AttachReport{Sectors: 2, Now: 2}) {
 		t.Errorf("report %+v", report)
 	}
-	if report := attach(t, index, log, AttachConfig{Name: "storage2", Path: two}); report != (AttachReport{Sectors: 2, Updated: 1}) {
+	if report := attach(t, index, log, AttachConfig{Name: "storage2", Path: two}); report != (AttachReport{Sectors: 2, Updated: 1, Now: 2}) {
 		t.Errorf("report %+v", report)
 	}
 	for _, want := range []string{"sector s-t01008-1 scanned", "2 sectors out of 2 files have been found"} {
@@ -135,7 +136,7 @@ func TestAttachLeavesOut(t *testing.T) {
 
 	log := &bytes.Buffer{}
 	report := attach(t, index, log, AttachConfig{Name: "a", Path: store, Strict: true})
-	if report != (AttachReport{Sectors: 1, Skipped: 4}) {
+	if report != (AttachReport{Sectors: 1, Skipped: 4, Now: 1}) {
 		t.Errorf("report %+v\n%s", report, log)
 	}
 	for _, want := range []string{"s-t01008-2/p_aux", "s-t01008-3/sc-02", "2047 bytes, which is no size", "link out of the store"} {
@@ -143,15 +144,18 @@ func TestAttachLeavesOut(t *testing.T) {
 			t.Errorf("log lacks %q:\n%s", want, log)
 		}
 	}
-	// The chain's word on the size counts.
-	log.Reset()
-	report = attach(t, index, log, AttachConfig{Name: "a", Path: store, SectorSize: func(context.Context, uint64) (uint64, error) { return 8 << 20, nil }})
-	if report.Sectors != 0 || !strings.Contains(log.String(), "the miner's sectors have 8388608") {
-		t.Errorf("report %+v\n%s", report, log)
-	}
-	report = attach(t, index, log, AttachConfig{Name: "a", Path: store, SectorSize: func(context.Context, uint64) (uint64, error) { return 0, errors.New("no such miner") }})
-	if report.Skipped != 5 || !strings.Contains(log.String(), "no such miner") {
-		t.Errorf("report %+v\n%s", report, log)
+	// The word of the chain or of the operator on the size counts.
+	for text, cfg := range map[string]AttachConfig{
+		"the miner's sectors have 8388608": {SectorSize: func(context.Context, uint64) (uint64, error) { return 8 << 20, nil }},
+		"sectors have 8388608":             {FixedSize: 8 << 20},
+		"no such miner":                    {SectorSize: func(context.Context, uint64) (uint64, error) { return 0, errors.New("no such miner") }},
+	} {
+		log.Reset()
+		cfg.Name, cfg.Path = "b", store
+		report, err := tryAttach(t, index, log, cfg)
+		if !errors.Is(err, ErrNothing) || report.Sectors != 0 || report.Skipped != 5 || !strings.Contains(log.String(), text) {
+			t.Errorf("%v, report %+v\n%s", err, report, log)
+		}
 	}
 }
 
@@ -166,7 +170,7 @@ func TestAttachPattern(t *testing.T) {
 	for _, n := range []string{"s-t01008-1", "s-t01008-2"} {
 		remove(t, filepath.Join(store, sealedDir, n))
 	}
-	attach(t, index, io.Discard, AttachConfig{Name: "a", Path: store, Pattern: "s-t01008-1"})
+	attach(t, index, io.Discard, AttachConfig{Name: "a", Path: store, Pattern: "s-t01008-1", Force: true})
 	r, err := index.Get("a")
 	if err != nil {
 		t.Fatal(err)
@@ -187,11 +191,26 @@ func TestAttachSplit(t *testing.T) {
 	copySector(t, whole, 1)
 	rename(t, filepath.Join(whole, sealedDir), filepath.Join(replicas, sealedDir))
 	rename(t, filepath.Join(whole, cacheDir), filepath.Join(caches, cacheDir))
-	if got := attach(t, index, io.Discard, AttachConfig{Name: "r", Path: replicas}); got.Sectors != 0 {
-		t.Errorf("half a sector taken for whole: %+v", got)
+	if got, err := tryAttach(t, index, io.Discard, AttachConfig{Name: "r", Path: replicas}); got.Sectors != 0 || !errors.Is(err, ErrNothing) {
+		t.Errorf("half a sector taken for whole: %+v, %v", got, err)
 	}
-	attach(t, index, io.Discard, AttachConfig{Name: "r", Path: replicas, AllowSplitted: true})
-	attach(t, index, io.Discard, AttachConfig{Name: "c", Path: caches, AllowSplitted: true})
+	log := &bytes.Buffer{}
+	if got, err := tryAttach(t, index, log, AttachConfig{Name: "c", Path: caches}); got.Skipped != 1 || !errors.Is(err, ErrNothing) || !strings.Contains(log.String(), "a cache without its replica") {
+		t.Errorf("%+v, %v\n%s", got, err, log)
+	}
+	if got := attach(t, index, log, AttachConfig{Name: "r", Path: replicas, AllowSplitted: true}); got.Halves != 1 || !strings.Contains(log.String(), "its cache in no attached store") {
+		t.Errorf("%+v\n%s", got, log)
+	}
+	lonely, err := NewLocator(index, []Store{{Name: "r", Path: replicas}}, discard())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := NewChecker(lonely, NewGuard(GuardConfig{})).Check(t.Context(), miner, []Wanted{{Number: 1, SectorSize: size}}, false)[0]; !errors.Is(got.Err, ErrNotFound) || !strings.Contains(got.Err.Error(), `only its replica is known, in store "r"`) {
+		t.Errorf("got %v", got.Err)
+	}
+	if got := attach(t, index, io.Discard, AttachConfig{Name: "c", Path: caches, AllowSplitted: true}); got.Halves != 0 {
+		t.Errorf("%+v", got)
+	}
 	l, err := NewLocator(index, []Store{{Name: "r", Path: replicas}, {Name: "c", Path: caches}}, discard())
 	if err != nil {
 		t.Fatal(err)
@@ -206,6 +225,7 @@ func TestAttachSplit(t *testing.T) {
 func TestStoreComplaints(t *testing.T) {
 	index := OpenIndex(t.TempDir())
 	store := t.TempDir()
+	copySector(t, store, 1)
 	attach(t, index, io.Discard, AttachConfig{Name: "storage1", Path: store})
 	tests := []struct {
 		name   string
@@ -238,31 +258,45 @@ func TestStoreComplaints(t *testing.T) {
 	}
 }
 
-func TestDamagedRecord(t *testing.T) {
+// TestFieldF18DamagedRecord: the damaged record of one store stops neither the
+// others nor the start, and a watch makes it anew.
+func TestFieldF18DamagedRecord(t *testing.T) {
 	index := OpenIndex(t.TempDir())
-	store := t.TempDir()
-	attach(t, index, io.Discard, AttachConfig{Name: "/weird/../name", Path: store})
-	r, err := index.Get("/weird/../name")
-	if err != nil || r.Path != store {
-		t.Fatalf("got %+v, %v", r, err)
-	}
-	file, err := index.file(r.Name)
+	one, two := t.TempDir(), t.TempDir()
+	copySector(t, one, 1)
+	copySector(t, two, 2)
+	attach(t, index, io.Discard, AttachConfig{Name: "/weird/../name", Path: one})
+	attach(t, index, io.Discard, AttachConfig{Name: "two", Path: two})
+	file, err := index.file("/weird/../name")
 	if err != nil {
 		t.Fatal(err)
 	}
 	touch(t, file, 10)
-	if _, err := index.Get(r.Name); err == nil || !strings.Contains(err.Error(), "attach the store again") {
+	if _, err := index.Get("/weird/../name"); err == nil || !strings.Contains(err.Error(), "attach the store again") {
 		t.Errorf("got %v", err)
 	}
-	// The remedy works, and one damaged record does not keep others from being attached.
-	log := &bytes.Buffer{}
-	attach(t, index, log, AttachConfig{Name: "another", Path: store})
-	if r, err = index.Get("another"); err != nil || !strings.Contains(log.String(), "no sector was found") {
-		t.Errorf("got %+v, %v; log %s", r, err, log)
+	stores := []Store{{Name: "/weird/../name", Path: one}, {Name: "two", Path: two}}
+	l, err := NewLocator(index, stores, discard())
+	if err != nil {
+		t.Fatal(err)
 	}
-	attach(t, index, io.Discard, AttachConfig{Name: "/weird/../name", Path: store})
-	if _, err := index.All(); err != nil {
-		t.Errorf("after the remedy: %v", err)
+	guard := NewGuard(GuardConfig{})
+	c := NewChecker(l, guard)
+	wanted := []Wanted{{Number: 1, SectorSize: size}, {Number: 2, SectorSize: size}}
+	got := c.Check(t.Context(), miner, wanted, false)
+	if got[1].Err != nil || !errors.Is(got[0].Err, ErrNotFound) || !strings.Contains(got[0].Err.Error(), "is damaged") {
+		t.Errorf("got %v, %v", got[0].Err, got[1].Err)
+	}
+	board := condition.NewBoard()
+	w := NewWatch(WatchConfig{Stores: stores, Index: index, Guard: guard, Board: board, Log: discard()})
+	w.scanDue(t.Context())
+	w.scans.Wait()
+	l.looked = time.Time{}
+	if got := c.Check(t.Context(), miner, wanted, false); got[0].Err != nil {
+		t.Errorf("after the scan: %v", got[0].Err)
+	}
+	if standing := board.List(); len(standing) != 0 {
+		t.Errorf("conditions %+v", standing)
 	}
 	if _, err := index.Get("unknown"); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("got %v", err)
@@ -308,7 +342,7 @@ func TestCheck(t *testing.T) {
 			}
 		}
 	}
-	expect(false, map[uint64]string{3: "s-t01008-3/p_aux", 7: "not in any attached store"})
+	expect(false, map[uint64]string{3: "s-t01008-3/p_aux", 5: "has 100 bytes", 7: "not in any attached store"})
 	expect(true, map[uint64]string{
 		1: "files belong to another replica", 3: "s-t01008-3/p_aux", 5: "too short",
 		6: "p_aux", 7: "not in any attached store",
@@ -457,10 +491,15 @@ func rename(t *testing.T, from, to string) {
 	}
 }
 
-func attach(t *testing.T, index *Index, log io.Writer, cfg AttachConfig) AttachReport {
+func tryAttach(t *testing.T, index *Index, log io.Writer, cfg AttachConfig) (AttachReport, error) {
 	t.Helper()
 	cfg.Index, cfg.Guard, cfg.Log = index, NewGuard(GuardConfig{}), slog.New(slog.NewTextHandler(log, nil))
-	report, err := Attach(t.Context(), cfg)
+	return Attach(t.Context(), cfg)
+}
+
+func attach(t *testing.T, index *Index, log io.Writer, cfg AttachConfig) AttachReport {
+	t.Helper()
+	report, err := tryAttach(t, index, log, cfg)
 	if err != nil {
 		t.Fatal(err)
 	}
