@@ -53,8 +53,10 @@ func (a *app) command() *cli.Command {
 				Commands: []*cli.Command{
 					{
 						Name: "storage", Usage: "attach, list and find sectors in stores",
-						Commands: []*cli.Command{a.storageAttach(), a.storageList(), a.storageFind()},
-						Action:   a.needSubcommand,
+						Commands: []*cli.Command{
+							a.storageAttach(), a.storageList(), a.storageFind(), a.storageScan(), a.storageVerify(), a.storageDetach(),
+						},
+						Action: a.needSubcommand,
 					},
 					a.utilConfig(),
 					a.utilLog(),

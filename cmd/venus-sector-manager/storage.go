@@ -5,20 +5,21 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"path/filepath"
 	"strings"
-	"text/tabwriter"
 	"time"
 
 	"github.com/filecoin-project/go-address"
 	"github.com/urfave/cli/v3"
 
+	"wdpost/internal/attr"
 	"wdpost/internal/chain"
 	"wdpost/internal/config"
 	"wdpost/internal/lotus"
 	"wdpost/internal/manager"
 	"wdpost/internal/sector"
+	"wdpost/internal/sector/store/reach"
+	"wdpost/proofs/post"
 )
 
 func (a *app) storageAttach() *cli.Command {
@@ -33,6 +34,8 @@ func (a *app) storageAttach() *cli.Command {
 			&cli.BoolFlag{Name: "verbose", Aliases: []string{"v"}, Usage: "log each sector"},
 			&cli.BoolFlag{Name: "allow-splitted", Usage: "also take replicas and caches whose other half is in another store"},
 			&cli.StringFlag{Name: "pattern", Value: "*", Usage: "only sectors whose file name matches, e.g. s-t01000-1[0-9]"},
+			&cli.StringFlag{Name: "sector-size", Usage: "size of all sectors, e.g. 32GiB, where no node can be asked; default: by names and sizes of the files"},
+			&cli.BoolFlag{Name: "force", Usage: "forget the sectors that were known and are not there any more"},
 		},
 		Action: a.attach,
 	}
@@ -53,24 +56,50 @@ func (a *app) attach(ctx context.Context, cmd *cli.Command) error {
 		}
 	}
 	name := cmp.Or(cmd.String("name"), path)
-	report, err := sector.Attach(ctx, sector.AttachConfig{
+	cfg := sector.AttachConfig{
 		Name: name, Path: path,
 		Strict: cmd.Bool("strict"), AllowSplitted: cmd.Bool("allow-splitted"),
-		Pattern: cmd.String("pattern"), Verbose: cmd.Bool("verbose"),
-		SectorSize: a.sectorSizes(ctx, home),
-		Index:      sector.OpenIndex(home),
-		Guard:      sector.NewGuard(sector.GuardConfig{}),
-		Log:        a.log,
-	})
-	if err != nil {
+		Pattern: cmd.String("pattern"), Verbose: cmd.Bool("verbose"), Force: cmd.Bool("force"),
+	}
+	if text := cmd.String("sector-size"); text != "" {
+		if cfg.FixedSize, err = post.ParseSectorSize(text); err != nil {
+			return fmt.Errorf("--sector-size: %w", err)
+		}
+	}
+	if err := a.scanStore(ctx, home, cfg); err != nil {
 		return err
 	}
-	a.log.Info("store attached", "store", name, "sectors", report.Sectors, "updated", report.Updated, "leftOut", report.Skipped)
 	a.log.Warn("add the section below into the config file:")
 	_, err = fmt.Fprintf(a.stdout, "[[Common.PersistStores]]\nName = %s\nPath = %s\nStrict = %t\nReadOnly = %t\n",
 		tomlText(name), tomlText(path), cmd.Bool("strict"), cmd.Bool("read-only"))
 	return err
 }
+
+// scanStore attaches a store and says what was found.
+func (a *app) scanStore(ctx context.Context, home string, cfg sector.AttachConfig) error {
+	report, err := a.scanWith(ctx, home, cfg)
+	if err == nil || errors.Is(err, sector.ErrFarFewer) {
+		a.log.Info("store attached", attr.Store(cfg.Name), attr.Was(report.Was), attr.Now(report.Now), attr.SectorCount(report.Sectors),
+			attr.UpdatedCount(report.Updated), attr.LeftOut(report.Skipped), attr.Unseen(report.Unseen), attr.Forgotten(report.Forgotten))
+	}
+	return err
+}
+
+// scanWith scans through the process that reads stores, so that a store that
+// hangs cannot hold this command.
+func (a *app) scanWith(ctx context.Context, home string, cfg sector.AttachConfig) (sector.AttachReport, error) {
+	files := reach.New(a.log)
+	defer files.Close()
+	cfg.Index, cfg.Log = sector.OpenIndex(home), a.log
+	cfg.Guard = sector.NewGuard(sector.GuardConfig{Parallel: scanParallel, Backend: files, Log: a.log})
+	if cfg.FixedSize == 0 {
+		cfg.SectorSize = a.sectorSizes(ctx, home)
+	}
+	return sector.Attach(ctx, cfg)
+}
+
+// scanParallel is how many sectors of a store are looked at at once.
+const scanParallel = 64
 
 // tomlText is a TOML basic string.
 func tomlText(s string) string {
@@ -84,7 +113,7 @@ const chainPatience = 10 * time.Second
 // with a line in the log, when there is no node to ask.
 func (a *app) sectorSizes(ctx context.Context, home string) func(context.Context, uint64) (uint64, error) {
 	fromFiles := func(reason any) func(context.Context, uint64) (uint64, error) {
-		a.log.Warn("no node can be asked; the sector size is taken from the file sizes", "reason", reason)
+		a.log.Warn("no node can be asked; the sector size is taken from the file sizes", attr.Reason(fmt.Sprint(reason)))
 		return nil
 	}
 	cfg, _, err := config.LoadManager(filepath.Join(home, config.ManagerFile))
@@ -113,36 +142,4 @@ func sectorSizeOf(ctx context.Context, node *chain.Node, miner uint64) (uint64, 
 		return 0, err
 	}
 	return uint64(info.SectorSize), nil
-}
-
-func (a *app) storageList() *cli.Command {
-	return &cli.Command{
-		Name: "list", Usage: "list the attached stores",
-		Action: func(_ context.Context, cmd *cli.Command) error {
-			home, err := a.home(cmd)
-			if err != nil {
-				return err
-			}
-			records, listErr := sector.OpenIndex(home).All()
-			w := tabwriter.NewWriter(a.stdout, 2, 4, 2, ' ', 0)
-			fmt.Fprintln(w, "name\tpath\tstate\tsectors\tupdated\tattached")
-			for _, r := range records {
-				fmt.Fprintf(w, "%s\t%s\t%s\t%d\t%d\t%s\n", r.Name, r.Path, storeState(r.Path),
-					r.Replicas.Len(), r.UpdateReplicas.Len(), r.AttachedAt.Local().Format(time.DateTime))
-			}
-			return errors.Join(listErr, w.Flush())
-		},
-	}
-}
-
-// storeState says in a word whether a store's folder can be seen.
-func storeState(path string) string {
-	info, err := os.Stat(path)
-	switch {
-	case err != nil:
-		return "missing"
-	case !info.IsDir():
-		return "no directory"
-	}
-	return "ok"
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -69,8 +70,15 @@ func (a *app) find(home string, id sector.ID, updated bool) error {
 		return err
 	}
 	copies := locator.Find(id, updated)
+	if half := locator.Halves(id, updated); len(copies) == 0 && half != nil {
+		return errors.Join(fmt.Errorf("sector %s: %w", id, half), listErr)
+	}
 	if len(copies) == 0 {
 		return errors.Join(fmt.Errorf("sector %s is in none of the %d attached stores: attach the store that has it", id, len(records)), listErr)
+	}
+	whole := slices.DeleteFunc(slices.Clone(copies), func(at sector.Location) bool { return at.ReplicaStore != at.CacheStore })
+	if len(whole) > 0 { // replica of one and cache of another are told only where nothing is whole
+		copies = whole
 	}
 	for _, at := range copies {
 		fmt.Fprintf(a.stdout, "sector %s located, sealed file in %q (%s), cache dir in %q (%s)\n",

@@ -63,3 +63,15 @@ func Was(n int) slog.Attr { return slog.Int("was", n) }
 
 // Unseen is a number of sectors that are known and were not seen.
 func Unseen(n int) slog.Attr { return slog.Int("unseen", n) }
+
+// Now is a count now, beside the one before.
+func Now(n int) slog.Attr { return slog.Int("now", n) }
+
+// UpdatedCount is a number of sectors with a snap update.
+func UpdatedCount(n int) slog.Attr { return slog.Int("updatedSectors", n) }
+
+// LeftOut is a number of sectors whose files are not whole.
+func LeftOut(n int) slog.Attr { return slog.Int("leftOut", n) }
+
+// Forgotten is a number of sectors that were dropped from the index.
+func Forgotten(n int) slog.Attr { return slog.Int("forgotten", n) }

@@ -12,6 +12,7 @@ import (
 	"wdpost/internal/extprover"
 	"wdpost/internal/ledger"
 	"wdpost/internal/poster"
+	"wdpost/internal/sector"
 )
 
 // collector makes metrics of the states of the rooms at each scrape.
@@ -44,8 +45,6 @@ var (
 	requestsWaiting = desc("processor_waiting", "Requests that wait for a processor", "stage")
 	slavesByState   = desc("slaves", "Slaves behind the processor, by state and sector size in bytes", "processor", "state", "sector_size")
 	tasksByState    = desc("tasks", "Tasks of the processor, by state", "processor", "state")
-	storeStuck      = desc("store_stuck_reads", "Reads that hang", "store")
-	storeSetAside   = desc("store_set_aside", "1 while the store is left alone", "store")
 	storeUsable     = desc("store_usable", "1 while the configured store can be read", "store")
 )
 
@@ -85,10 +84,7 @@ func (c collector) Collect(ch chan<- prometheus.Metric) {
 			s.counter(nodeErrors, n.Errors[category], n.Address, string(category))
 		}
 	}
-	for _, h := range c.m.stores.guard.Health() {
-		s.gauge(storeStuck, float64(h.Stuck), h.Store)
-		s.gauge(storeSetAside, truth(h.SetAside), h.Store)
-	}
+	sector.Collector{Guard: c.m.stores.guard}.Collect(ch)
 	for _, store := range c.m.storeStatus() {
 		s.gauge(storeUsable, truth(store.Error == ""), store.Name)
 	}

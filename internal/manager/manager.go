@@ -161,7 +161,7 @@ func (m *Manager) Run(ctx context.Context, lis net.Listener) error {
 	group.Go(func() error { m.work(ctx); return nil })
 	err := group.Wait()
 	m.node.Close()
-	return errors.Join(err, m.records.close())
+	return errors.Join(err, m.records.close(), m.stores.files.Close())
 }
 
 // work runs the processors and the miners. The processors outlast those who ask

@@ -65,7 +65,7 @@ func startManager(t *testing.T, chain, token string, miners ...int) *runningMana
 	t.Helper()
 	d := &runningManager{home: t.TempDir(), log: &logBuffer{}}
 	log := run.NewLogger(d.log, "debug")
-	store := t.TempDir()
+	store := storeOfOne(t)
 	_, err := sector.Attach(t.Context(), sector.AttachConfig{
 		Name: "a", Path: store, Pattern: "*", Index: sector.OpenIndex(d.home), Guard: sector.NewGuard(sector.GuardConfig{}), Log: log,
 	})
@@ -321,12 +321,12 @@ func TestFieldF4NoStoreForMiner(t *testing.T) {
 	d.wait(t, "its end", func() bool { d.fold(time.Now()); return !d.stands(condition.MinerNoStore, subject(1008)) })
 }
 
-// TestFieldF18DamagedIndex: a store whose index is damaged is a condition; the
-// others are used.
+// TestFieldF18DamagedIndex: a store whose record is damaged stops nobody; it is
+// scanned, and the record made anew.
 func TestFieldF18DamagedIndex(t *testing.T) {
 	n := startNetwork(t)
 	d := startManager(t, n.Node().Multiaddr("ws"), n.Token(), 1008)
-	store := t.TempDir()
+	store := storeOfOne(t)
 	index := sector.OpenIndex(d.home)
 	_, err := sector.Attach(t.Context(), sector.AttachConfig{
 		Name: "b", Path: store, Pattern: "*", Index: index, Guard: sector.NewGuard(sector.GuardConfig{}), Log: run.NewLogger(d.log, "debug"),
@@ -345,12 +345,27 @@ func TestFieldF18DamagedIndex(t *testing.T) {
 	if err := Ask(t.Context(), d.home, "/reload", url.Values{}, &Reloaded{}); err != nil {
 		t.Fatal(err)
 	}
-	if !d.stands(condition.StoreNotIndexed, "b") || len(d.stores.current.Load().locator.Stores()) != 1 {
+	if len(d.stores.current.Load().locator.Stores()) != 2 {
 		t.Errorf("conditions %+v", d.board.List())
 	}
-	if _, body := d.page(t, "/healthz"); !strings.Contains(body, "store_not_indexed b") || !strings.Contains(body, "storage attach") {
-		t.Errorf("healthz: %s", body)
+	d.wait(t, "the record made anew", func() bool { _, err := index.Get("b"); return err == nil })
+	d.wait(t, "the end of the condition", func() bool { return !d.stands(condition.StoreNotIndexed, "b") })
+}
+
+// storeOfOne is a store with the files of one sector of 2 KiB, all zeros.
+func storeOfOne(t *testing.T) string {
+	t.Helper()
+	dir := t.TempDir()
+	for name, size := range map[string]int{"sealed/s-t01008-1": 2048, "cache/s-t01008-1/p_aux": 64, "cache/s-t01008-1/sc-02-data-tree-r-last.dat": 32} {
+		path := filepath.Join(dir, name)
+		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(path, make([]byte, size), 0o644); err != nil {
+			t.Fatal(err)
+		}
 	}
+	return dir
 }
 
 // TestMissingStore: a store whose folder is gone is told by /healthz, and its
@@ -364,7 +379,7 @@ func TestMissingStore(t *testing.T) {
 	if err := os.Rename(path, path+".away"); err != nil {
 		t.Fatal(err)
 	}
-	if err := set.presence.Look(t.Context()); err != nil {
+	if err := set.watch.Look(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	if code, body := d.page(t, "/healthz"); code != http.StatusServiceUnavailable || !strings.Contains(body, "store_missing a") {
@@ -373,7 +388,7 @@ func TestMissingStore(t *testing.T) {
 	if err := os.Rename(path+".away", path); err != nil {
 		t.Fatal(err)
 	}
-	if err := set.presence.Look(t.Context()); err != nil {
+	if err := set.watch.Look(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	if code, body := d.page(t, "/healthz"); code != http.StatusOK {

@@ -69,6 +69,7 @@ type Verifier interface {
 // Checker looks whether sectors can be proven from.
 type Checker interface {
 	Check(ctx context.Context, miner uint64, wanted []sector.Wanted, strict bool) []sector.Checked
+	Candidates(miner, number uint64, updated bool) ([]sector.Location, error)
 }
 
 // Poster keeps the deadlines of one miner.

@@ -159,7 +159,7 @@ func (m *Manager) Status(ctx context.Context) Status {
 func (m *Manager) storeStatus() []StoreStatus {
 	var out []StoreStatus
 	set := m.stores.current.Load()
-	away := set.presence.Away()
+	away := set.watch.Away()
 	for _, w := range m.settings.Load().manager.Common.PersistStores {
 		s := StoreStatus{Name: w.Name, Path: w.Path}
 		for _, err := range []error{set.broken[w.Name], away[w.Name]} {

@@ -12,12 +12,11 @@ import (
 
 	"github.com/filecoin-project/go-state-types/abi"
 
-	"wdpost/internal/attr"
 	"wdpost/internal/condition"
 	"wdpost/internal/config"
-	"wdpost/internal/patience"
 	"wdpost/internal/poster"
 	"wdpost/internal/sector"
+	"wdpost/internal/sector/store/reach"
 	"wdpost/internal/winning"
 )
 
@@ -25,36 +24,44 @@ import (
 // of sectors in them. It follows reloads.
 type stores struct {
 	m       *Manager
+	files   *reach.All
 	guard   *sector.Guard
 	current atomic.Pointer[storeSet]
 
 	mu     sync.Mutex // one change at a time
 	wanted []config.PersistStore
+	again  chan struct{} // holds a value when the stores are to be looked at now
 }
 
 // storeSet is one state of the stores; it never changes.
 type storeSet struct {
-	locator  *sector.Locator
-	checker  Checker
-	presence *sector.Presence
-	broken   map[string]error // by name: why a store cannot be used
+	locator *sector.Locator
+	checker Checker
+	watch   *sector.Watch
+	broken  map[string]error // by name: why a store cannot be used
 }
 
 func newStores(m *Manager, p config.Proving) *stores {
-	s := &stores{m: m}
+	s := &stores{m: m, again: make(chan struct{}, 1)}
+	s.files = reach.New(m.log)
 	s.guard = m.cfg.Parts.Guard(sector.GuardConfig{
-		Timeout: p.SingleCheckTimeout.D(), Parallel: p.ParallelCheckLimit, MaxStuck: p.MaxStuck, Board: m.board, Log: m.log,
+		Timeout: p.SingleCheckTimeout.D(), Parallel: p.ParallelCheckLimit, MaxStuck: p.MaxStuck,
+		Backend: s.files, Board: m.board, Log: m.log,
 	})
 	return s
 }
 
-// load takes up the stores of a configuration. One that is not attached, or
-// whose index is damaged, is left out and looked at again.
+// load takes up the stores of a configuration. One that is not attached is left
+// out and looked at again.
 func (s *stores) load(wanted []config.PersistStore) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.wanted = wanted
 	s.open()
+	select {
+	case s.again <- struct{}{}:
+	default:
+	}
 }
 
 // open builds the set anew. mu is held.
@@ -63,7 +70,8 @@ func (s *stores) open() {
 	set := &storeSet{broken: map[string]error{}}
 	var whole []sector.Store
 	for _, w := range s.wanted {
-		store := sector.Store{Name: w.Name, Path: w.Path, Allows: w.Allows}
+		store := sector.Store{Name: w.Name, Path: w.Path, Allows: w.Allows, ReadOnly: w.ReadOnly, Strict: w.Strict}
+		s.guard.Name(w.Path, w.Name)
 		if _, err := sector.NewLocator(index, []sector.Store{store}, s.m.log); err != nil {
 			set.broken[w.Name] = err
 			continue
@@ -79,7 +87,7 @@ func (s *stores) open() {
 		whole = nil
 	}
 	set.locator, set.checker = locator, s.m.cfg.Parts.Checker(locator, s.guard)
-	set.presence = sector.NewPresence(whole, s.m.log)
+	set.watch = sector.NewWatch(sector.WatchConfig{Stores: whole, Index: index, Guard: s.guard, Board: s.m.board, Log: s.m.log})
 	old := s.current.Swap(set)
 	for name, err := range set.broken {
 		s.m.board.Set(condition.Condition{Kind: condition.StoreNotIndexed, Subject: name, Detail: err.Error()})
@@ -100,11 +108,11 @@ func (s *stores) usable(ctx context.Context) error {
 	for _, name := range slices.Sorted(maps.Keys(set.broken)) {
 		wrong = append(wrong, set.broken[name])
 	}
-	if err := set.presence.Look(ctx); err != nil {
+	if err := set.watch.Look(ctx); err != nil {
 		wrong = append(wrong, err)
 	}
 	for _, store := range set.locator.Stores() {
-		if !errors.Is(set.presence.Away()[store.Name], sector.ErrNoDirectory) {
+		if !errors.Is(set.watch.Away()[store.Name], sector.ErrNoDirectory) {
 			return nil
 		}
 	}
@@ -121,11 +129,12 @@ func (s *stores) run(ctx context.Context) error {
 		}
 		set := s.current.Load()
 		s.mu.Unlock()
-		if err := set.presence.Look(ctx); err != nil && ctx.Err() == nil {
-			s.m.log.Debug("stores looked at", attr.Err(err))
-		}
-		if patience.Sleep(ctx, time.Minute) != nil {
+		set.watch.Tend(ctx)
+		select {
+		case <-ctx.Done():
 			return nil
+		case <-s.again:
+		case <-time.After(time.Minute):
 		}
 	}
 }
@@ -147,10 +156,9 @@ func (s *stores) CheckSectors(ctx context.Context, miner abi.ActorID, sectors []
 
 // Locate implements winning.Locator.
 func (s *stores) Locate(_ context.Context, miner, number uint64, updated bool) ([]winning.Files, error) {
-	id := sector.ID{Miner: miner, Number: number}
-	found := s.current.Load().locator.Find(id, updated)
-	if len(found) == 0 {
-		return nil, fmt.Errorf("sector %s: %w", id, sector.ErrNotFound)
+	found, err := s.current.Load().checker.Candidates(miner, number, updated)
+	if err != nil {
+		return nil, err
 	}
 	var out []winning.Files
 	for _, f := range found {

@@ -32,7 +32,6 @@ func (m *Manager) watch(ctx context.Context) error {
 // fold looks at what does not tell by itself.
 func (m *Manager) fold(now time.Time) {
 	m.foldProcessors(now)
-	m.foldStores()
 	m.foldMiners()
 	m.foldHome()
 }
@@ -83,15 +82,6 @@ func reported(r *extprover.Report) []condition.Condition {
 		out[i] = condition.Condition{Kind: condition.Kind(c.Kind), Subject: c.Subject, Detail: c.Detail, Remedy: c.Remedy, Since: c.Since}
 	}
 	return out
-}
-
-func (m *Manager) foldStores() {
-	set := m.stores.current.Load()
-	missing := set.presence.Away()
-	for _, s := range set.locator.Stores() {
-		err := missing[s.Name]
-		m.board.When(err != nil, condition.Condition{Kind: condition.StoreMissing, Subject: s.Name, Detail: fmt.Sprint(err)})
-	}
 }
 
 func (m *Manager) foldMiners() {

@@ -77,7 +77,7 @@ type section struct {
 // manager over stand-ins up to the admission of its miner.
 func build(t *testing.T, key, value string) *world {
 	t.Helper()
-	w := &world{t: t, store: t.TempDir(), ledger: &fakeLedger{}}
+	w := &world{t: t, store: storeOfOne(t), ledger: &fakeLedger{}}
 	home := t.TempDir()
 	_, err := sector.Attach(t.Context(), sector.AttachConfig{
 		Name: "a", Path: w.store, Pattern: "*", Index: sector.OpenIndex(home), Guard: sector.NewGuard(sector.GuardConfig{}), Log: slog.New(slog.DiscardHandler),
@@ -231,6 +231,10 @@ func (p fakePayers) Senders(_ context.Context, wish message.Wish) ([]message.Can
 }
 
 type fakeChecker struct{ w *world }
+
+func (c fakeChecker) Candidates(uint64, uint64, bool) ([]sector.Location, error) {
+	return nil, sector.ErrNotFound
+}
 
 func (c fakeChecker) Check(ctx context.Context, _ uint64, wanted []sector.Wanted, strict bool) []sector.Checked {
 	end, _ := ctx.Deadline()

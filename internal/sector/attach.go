@@ -28,6 +28,8 @@ type AttachConfig struct {
 	Pattern string
 	// Force forgets the sectors that were known and are not there any more.
 	Force bool
+	// DryRun leaves the index as it is.
+	DryRun bool
 	// Verbose logs each file.
 	Verbose bool
 	// SectorSize returns the size of a miner's sectors in bytes, as the chain
@@ -210,8 +212,10 @@ func (a *attacher) finish(scanErr error) (AttachReport, error) {
 	if scanErr == nil && a.Pattern == "*" {
 		a.record.ScannedAt = a.record.AttachedAt
 	}
-	if err := a.Index.Put(a.record); err != nil {
-		return *r, errors.Join(scanErr, err)
+	if !a.DryRun {
+		if err := a.Index.Put(a.record); err != nil {
+			return *r, errors.Join(scanErr, err)
+		}
 	}
 	if scanErr != nil {
 		return *r, fmt.Errorf("scan of %s ended early; the %d sectors seen by then are kept: %w", a.root, r.Now, scanErr)

@@ -118,15 +118,19 @@ func (c *Checker) Doubt(miner, number uint64, sealedFile string, challenges []ui
 }
 
 // Candidates returns every copy of a sector, those in doubt last. It looks at no
-// file.
-func (c *Checker) Candidates(miner, number uint64, updated bool) []Location {
-	copies := c.locator.Find(ID{miner, number}, updated)
+// file. The error wraps ErrNotFound and says what is known.
+func (c *Checker) Candidates(miner, number uint64, updated bool) ([]Location, error) {
+	id := ID{miner, number}
+	copies := c.locator.Find(id, updated)
+	if len(copies) == 0 {
+		return nil, fmt.Errorf("sector %s: %w", id, c.locator.whyNot(id, updated))
+	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	slices.SortStableFunc(copies, func(a, b Location) int {
 		return truth(c.doubts[a].why != nil) - truth(c.doubts[b].why != nil)
 	})
-	return copies
+	return copies, nil
 }
 
 func truth(b bool) int {
@@ -144,9 +148,9 @@ func (c *Checker) doubtOf(at Location) (doubt, bool) {
 }
 
 func (c *Checker) checkCopies(ctx context.Context, id ID, w Wanted, strict bool) Checked {
-	copies := c.Candidates(id.Miner, id.Number, w.Updated)
-	if len(copies) == 0 {
-		return Checked{Wanted: w, Location: Location{ID: id, Updated: w.Updated}, Err: c.locator.whyNot(id, w.Updated)}
+	copies, err := c.Candidates(id.Miner, id.Number, w.Updated)
+	if err != nil {
+		return Checked{Wanted: w, Location: Location{ID: id, Updated: w.Updated}, Err: err}
 	}
 	var reasons []error
 	for i, at := range copies {

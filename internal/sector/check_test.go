@@ -37,7 +37,7 @@ func TestStorageF23FieldF6AllCopiesUntilProven(t *testing.T) {
 	if got.Err != nil || got.ReplicaStore != "one" || len(got.Others) == 0 || got.Others[0].ReplicaStore != "two" || got.Others[0].CacheStore != "two" {
 		t.Fatalf("%+v", got)
 	}
-	if all := c.Candidates(miner, 2, false); len(all) != 4 || all[0].CacheStore != "one" || all[1].CacheStore != "two" {
+	if all, err := c.Candidates(miner, 2, false); err != nil || len(all) != 4 || all[0].CacheStore != "one" || all[1].CacheStore != "two" {
 		t.Errorf("candidates %+v", all)
 	}
 	c.Doubt(miner, 2, got.SealedFile, nil, errors.New("a slave could not read it"))
@@ -46,12 +46,16 @@ func TestStorageF23FieldF6AllCopiesUntilProven(t *testing.T) {
 			t.Fatalf("%+v", got)
 		}
 	}
-	if all := c.Candidates(miner, 2, false); all[0].ReplicaStore != "two" {
+	if all, err := c.Candidates(miner, 2, false); err != nil || all[0].ReplicaStore != "two" {
 		t.Errorf("candidates %+v", all)
 	}
 	// The damaged copy is mended: a check by reading finds it, and the doubt ends.
 	copySector(t, one, 2)
-	for _, at := range c.Candidates(miner, 2, false) {
+	all, err := c.Candidates(miner, 2, false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, at := range all {
 		if err := c.checkOne(t.Context(), at, wanted[0], true); err != nil {
 			t.Errorf("%+v: %v", at, err)
 		}
@@ -105,7 +109,7 @@ func TestFieldF4ReasonOfTheList(t *testing.T) {
 	if err := got[0].Err; !errors.Is(err, ErrNotFound) || !strings.Contains(err.Error(), `in store "a", whose AllowMiners or DenyMiners leaves miner 1008 out`) {
 		t.Errorf("got %v", err)
 	}
-	if err := got[1].Err; err != ErrNotFound {
+	if err := got[1].Err; !errors.Is(err, ErrNotFound) || !strings.Contains(err.Error(), "not in any attached store") {
 		t.Errorf("got %v", err)
 	}
 }

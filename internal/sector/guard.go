@@ -53,9 +53,6 @@ type GuardConfig struct {
 	Cooldown time.Duration
 	// Backend reaches the files. Default: the file system, in this process.
 	Backend store.Backend
-	// Stores gives the names of stores by their folder, for the log, conditions
-	// and metrics. A store that is not listed is named by its folder.
-	Stores map[string]string
 	// Board is told of stores that are set aside.
 	Board *condition.Board
 	// Log is told the same.
@@ -137,6 +134,14 @@ func NewGuard(cfg GuardConfig) *Guard {
 	return &Guard{cfg: cfg, stores: map[string]*storeState{}}
 }
 
+// Name gives a store, known by its folder, its name in the log, in conditions and
+// metrics. Without one it is named by its folder.
+func (g *Guard) Name(root, name string) {
+	g.mu.Lock()
+	defer g.unlock()
+	g.stateOf(cleanRoot(root)).name = name
+}
+
 // unlock frees mu and does what had to wait for that.
 func (g *Guard) unlock() {
 	later := g.later
@@ -215,7 +220,7 @@ func (g *Guard) enter(ctx context.Context, kind visitKind) (*visit, error) {
 func (g *Guard) stateOf(root string) *storeState {
 	s := g.stores[root]
 	if s == nil {
-		s = &storeState{root: root, name: cmp.Or(g.cfg.Stores[root], root), active: map[*visit]bool{}, hanging: map[string]time.Time{}}
+		s = &storeState{root: root, name: root, active: map[*visit]bool{}, hanging: map[string]time.Time{}}
 		g.stores[root] = s
 	}
 	return s

@@ -22,6 +22,8 @@ type Store struct {
 	Allows func(miner uint64) bool
 	// ReadOnly says that the store is meant to be mounted read-only.
 	ReadOnly bool
+	// Scan has the store scanned where it was never attached.
+	Scan bool
 	// Strict and AllowSplitted are how a store is scanned that has no record yet.
 	Strict, AllowSplitted bool
 }
@@ -107,7 +109,7 @@ func (l *Locator) identify(s Store, attached []*Record) (*locatedStore, error) {
 			return nil, fmt.Errorf("store %q is configured with the path %s but was attached with %s: correct Path, or %s", s.Name, s.Path, r.Path, again)
 		}
 	}
-	if _, err := l.index.Get(s.Name); err != nil && !errors.Is(err, fs.ErrNotExist) {
+	if _, err := l.index.Get(s.Name); err != nil && (s.Scan || !errors.Is(err, fs.ErrNotExist)) {
 		return &locatedStore{Store: s, record: newRecord(s.Name, s.Path), damaged: err}, nil
 	}
 	for _, r := range attached {
@@ -171,6 +173,15 @@ func locate(id ID, updated bool, replica, cache Store) Location {
 	}
 }
 
+// Halves says in which stores only the replica or only the cache of a sector is
+// known; nil where nothing of it is.
+func (l *Locator) Halves(id ID, updated bool) error {
+	if err := l.whyNot(id, updated); errors.Is(err, errElsewhere) && err != ErrNotFound {
+		return err
+	}
+	return nil
+}
+
 // whyNot says why a sector has no copy: it wraps ErrNotFound.
 func (l *Locator) whyNot(id ID, updated bool) error {
 	l.mu.Lock()
@@ -194,7 +205,7 @@ func (l *Locator) whyNot(id ID, updated bool) error {
 	}
 	for _, s := range l.stores {
 		if s.damaged != nil {
-			return fmt.Errorf("%w; the record of store %q is damaged and made anew by a scan", ErrNotFound, s.Name)
+			return fmt.Errorf("%w; store %q is not scanned yet: %w", ErrNotFound, s.Name, s.damaged)
 		}
 	}
 	return ErrNotFound

@@ -7,13 +7,12 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
-	"slices"
+	"maps"
 	"sync"
 	"time"
 
 	"wdpost/internal/attr"
 	"wdpost/internal/condition"
-	"wdpost/internal/patience"
 	"wdpost/internal/sector/store"
 )
 
@@ -45,8 +44,23 @@ func checkFolder(ctx context.Context, g *Guard, path string) error {
 	return nil
 }
 
-// Space tells the room of a store, under the guard.
-func (g *Guard) Space(ctx context.Context, path string) (space store.Space, err error) {
+// Seen is what a look at a store's folder shows.
+type Seen struct {
+	Space store.Space
+	Err   error // why it cannot be seen, nil if it can
+}
+
+// LookAt looks at the folder of one store.
+func LookAt(ctx context.Context, g *Guard, path string) Seen {
+	seen := Seen{Err: checkFolder(ctx, g, cleanRoot(path))}
+	if seen.Err == nil {
+		seen.Space, seen.Err = g.space(ctx, cleanRoot(path))
+	}
+	return seen
+}
+
+// space tells the room of a store.
+func (g *Guard) space(ctx context.Context, path string) (space store.Space, err error) {
 	err = g.visit(ctx, visitKind{roots: []string{path}, weight: 1, urgent: true}, func(v *visit) error {
 		var got store.Space
 		err := v.op(path, path, func() (err error) { got, err = v.files().Space(path); return err })
@@ -66,8 +80,6 @@ type WatchConfig struct {
 	// RescanInterval is how often each store is scanned for new sectors; 0:
 	// never. A store whose record is damaged is scanned in any case.
 	RescanInterval time.Duration
-	// ScanMissing also scans stores that were never attached.
-	ScanMissing bool
 	// SectorSize is as in AttachConfig.
 	SectorSize func(ctx context.Context, miner uint64) (uint64, error)
 	Board      *condition.Board
@@ -100,24 +112,19 @@ func NewWatch(cfg WatchConfig) *Watch {
 func (w *Watch) Look(ctx context.Context) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, lookPatience, fmt.Errorf("%w: no answer within %s", ErrTimeout, lookPatience))
 	defer cancel()
-	found := make([]error, len(w.cfg.Stores))
-	spaces := make([]store.Space, len(w.cfg.Stores))
+	found := make([]Seen, len(w.cfg.Stores))
 	var wg sync.WaitGroup
 	for i, s := range w.cfg.Stores {
-		wg.Go(func() {
-			if found[i] = checkFolder(ctx, w.cfg.Guard, cleanRoot(s.Path)); found[i] == nil {
-				spaces[i], _ = w.cfg.Guard.Space(ctx, cleanRoot(s.Path)) // the folder was there just now
-			}
-		})
+		wg.Go(func() { found[i] = LookAt(ctx, w.cfg.Guard, s.Path) })
 	}
 	wg.Wait()
 	var wrong []error
 	for i, s := range w.cfg.Stores {
-		if errors.Is(found[i], ErrNoDirectory) {
-			wrong = append(wrong, fmt.Errorf("store %q: %w", s.Name, found[i]))
+		if errors.Is(found[i].Err, ErrNoDirectory) {
+			wrong = append(wrong, fmt.Errorf("store %q: %w", s.Name, found[i].Err))
 		}
-		w.note(s, found[i])
-		w.cfg.Board.When(spaces[i].ReadOnly && !s.ReadOnly, condition.Condition{
+		w.note(s, found[i].Err)
+		w.cfg.Board.When(found[i].Space.ReadOnly && !s.ReadOnly, condition.Condition{
 			Kind: condition.StoreReadOnly, Subject: s.Name, Detail: fmt.Sprintf("%s is mounted read-only", s.Path),
 		})
 	}
@@ -145,42 +152,28 @@ func (w *Watch) note(s Store, err error) {
 	}
 }
 
-// Missing says which stores were not there at the last look; nil if all were.
-func (w *Watch) Missing() error {
+// Away says why each store that was not there at the last look was not.
+func (w *Watch) Away() map[string]error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	var names []string
-	for name := range w.gone {
-		names = append(names, name)
-	}
-	slices.Sort(names)
-	var errs []error
-	for _, name := range names {
-		errs = append(errs, fmt.Errorf("store %q: %w", name, w.gone[name]))
-	}
-	return errors.Join(errs...)
+	return maps.Clone(w.gone)
 }
 
-// Run looks again and again until ctx ends, and scans what is to be scanned.
-func (w *Watch) Run(ctx context.Context, every time.Duration) {
-	defer w.scans.Wait()
-	for {
-		w.scanDue(ctx)
-		if patience.Sleep(ctx, every) != nil {
-			return
-		}
-		_ = w.Look(ctx) // note has told it
-	}
+// Tend looks once, and begins the scans that are due in the background: one that
+// hangs keeps no other waiting. It may be called again while they run; they end
+// with ctx.
+func (w *Watch) Tend(ctx context.Context) {
+	_ = w.Look(ctx) // note has told it
+	w.scanDue(ctx)
 }
 
-// scanDue begins the scans that are due, in the background: one that hangs keeps
-// no other waiting.
+// scanDue begins the scans that are due.
 func (w *Watch) scanDue(ctx context.Context) {
 	for _, s := range w.cfg.Stores {
 		record, err := w.cfg.Index.Get(s.Name)
 		missing := errors.Is(err, fs.ErrNotExist)
 		w.mu.Lock()
-		due := err != nil && !missing || missing && w.cfg.ScanMissing
+		due := err != nil && !missing || missing && s.Scan
 		if err == nil && w.cfg.RescanInterval > 0 {
 			last := w.scanned[s.Name]
 			if record.ScannedAt.After(last) {

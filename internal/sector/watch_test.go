@@ -41,8 +41,8 @@ func TestWatchLooks(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if err := w.Missing(); err == nil || !strings.Contains(err.Error(), `store "away"`) || strings.Contains(err.Error(), "here") {
-		t.Errorf("missing: %v", err)
+	if missing := w.Away(); len(missing) != 1 || missing["away"] == nil {
+		t.Errorf("missing: %v", missing)
 	}
 	if n := strings.Count(log.String(), "cannot be read"); n != 1 || kinds(board) != "store_missing/away" {
 		t.Errorf("%d complaints in the log, want 1; conditions %s\n%s", n, kinds(board), log.String())
@@ -50,8 +50,8 @@ func TestWatchLooks(t *testing.T) {
 	if err := os.Mkdir(away, 0o755); err != nil {
 		t.Fatal(err)
 	}
-	if err := w.Look(t.Context()); err != nil || w.Missing() != nil || kinds(board) != "" {
-		t.Errorf("look %v, missing %v, conditions %s", err, w.Missing(), kinds(board))
+	if err := w.Look(t.Context()); err != nil || len(w.Away()) != 0 || kinds(board) != "" {
+		t.Errorf("look %v, missing %v, conditions %s", err, w.Away(), kinds(board))
 	}
 	if !strings.Contains(log.String(), "store is back") {
 		t.Errorf("log %s", log.String())
@@ -77,8 +77,8 @@ func TestLookBesideBusyStore(t *testing.T) {
 		}
 		synctest.Wait()
 		w := NewWatch(WatchConfig{Stores: []Store{{Name: "busy", Path: dir}}, Index: OpenIndex(dir), Guard: g, Log: discard()})
-		if err := errors.Join(w.Look(t.Context()), w.Missing()); err != nil {
-			t.Error(err)
+		if err := w.Look(t.Context()); err != nil || len(w.Away()) != 0 {
+			t.Error(err, w.Away())
 		}
 		close(release)
 		synctest.Wait()
@@ -131,14 +131,14 @@ func TestRescan(t *testing.T) {
 	}
 }
 
-// TestScanMissing: a store that was never attached is scanned where that is asked
-// for.
-func TestScanMissing(t *testing.T) {
+// TestScanOfUnknownStore: a store that was never attached is scanned where that
+// is asked for.
+func TestScanOfUnknownStore(t *testing.T) {
 	index, root := OpenIndex(t.TempDir()), t.TempDir()
 	copySector(t, root, 1)
 	for _, asked := range []bool{false, true} {
 		w := NewWatch(WatchConfig{
-			Stores: []Store{{Name: "a", Path: root}}, Index: index, Guard: NewGuard(GuardConfig{}), ScanMissing: asked, Log: discard(),
+			Stores: []Store{{Name: "a", Path: root, Scan: asked}}, Index: index, Guard: NewGuard(GuardConfig{}), Log: discard(),
 		})
 		w.scanDue(t.Context())
 		w.scans.Wait()

@@ -247,11 +247,11 @@ type session struct {
 
 	writing sync.Mutex
 
-	mu      sync.Mutex
-	calls   map[uint64]*pending
-	next    uint64
-	ended   bool
-	lastErr string // what it wrote to its stderr at the end
+	mu     sync.Mutex
+	calls  map[uint64]*pending
+	next   uint64
+	ended  bool
+	killed bool // by us
 }
 
 // start runs this program once more as a reader.
@@ -292,9 +292,12 @@ func (s *session) follow(complaints io.Reader, log *slog.Logger) {
 		words <- strings.TrimSpace(string(text))
 	}()
 	err := s.receive(bufio.NewReaderSize(s.out, 64<<10))
-	wanted := s.end()
+	s.end()
 	last := <-words
 	wait := s.cmd.Wait() // blocks while a killed process hangs in the kernel
+	s.mu.Lock()
+	wanted := s.killed
+	s.mu.Unlock()
 	if !wanted {
 		log.Warn("the process that reads stores has ended; it is started again", attr.Err(cmp.Or(wait, err)), attr.Reason(last))
 	}
@@ -339,17 +342,15 @@ func (s *session) receive(r io.Reader) error {
 	}
 }
 
-// end fails every call under way and all later ones. It reports whether the end
-// was asked for.
-func (s *session) end() (wanted bool) {
+// end fails every call under way and all later ones.
+func (s *session) end() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	wanted, s.ended = s.ended, true
+	s.ended = true
 	for id, call := range s.calls {
 		delete(s.calls, id)
 		call.done <- outcome{err: errEnded}
 	}
-	return wanted
 }
 
 func (s *session) over() bool {
@@ -360,6 +361,9 @@ func (s *session) over() bool {
 
 // kill ends the process; what hangs in the kernel is left to it.
 func (s *session) kill() {
+	s.mu.Lock()
+	s.killed = true
+	s.mu.Unlock()
 	s.end()
 	_ = s.in.Close()
 	_ = s.cmd.Process.Kill()
@@ -383,10 +387,7 @@ func (s *session) call(op byte, content, into []byte) (*reply, error) {
 	_, err := s.in.Write(frame)
 	s.writing.Unlock()
 	if err != nil {
-		s.mu.Lock()
-		delete(s.calls, id)
-		s.mu.Unlock()
-		return nil, errEnded
+		s.end()
 	}
 	got := <-call.done
 	return got.reply, got.err
