@@ -136,8 +136,7 @@ func TestNoHeadComes(t *testing.T) {
 // TestNonsenseDeadlineIsBounded: F8, an answer of 1e9 epochs ago never ended.
 func TestNonsenseDeadlineIsBounded(t *testing.T) {
 	d := newDriver(t)
-	odd := mainnet.at(0, 310)
-	odd.PeriodStart -= 1_000_000_000
+	odd := deadline.At(mainnet.at(0, 310), deadline.Key{PeriodStart: -1_000_000_000, Index: 5})
 	d.expect(deadline.Head{Info: odd})
 	d.head(310, "start 0/5 #1 try 0")
 	odd.CurrentEpoch = 311
