@@ -15,6 +15,7 @@ import (
 
 	"wdpost/internal/config"
 	"wdpost/internal/extprover"
+	"wdpost/internal/parts"
 	"wdpost/internal/prover"
 	"wdpost/internal/queue"
 	"wdpost/internal/rpc"
@@ -154,7 +155,7 @@ func (a *app) listen(ctx context.Context, address string) (net.Listener, error) 
 // server prepares the gRPC service.
 func (a *app) server(cfg config.Server, q *queue.Queue, r prometheus.Registerer) (*rpc.Server, error) {
 	out := rpc.ServerConfig{
-		Queue: q, Log: a.log, Version: rpc.BuildVersion(), Token: cfg.Token, MaxConnections: cfg.MaxConnections, Metrics: rpc.NewMetrics(r),
+		Queue: q, Parts: parts.NewDesk(parts.DeskConfig{Tasks: q, Log: a.log, Silence: q.HeartbeatTimeout()}), Log: a.log, Version: rpc.BuildVersion(), Token: cfg.Token, MaxConnections: cfg.MaxConnections, Metrics: rpc.NewMetrics(r),
 	}
 	if t := cfg.TLS; t != nil {
 		tlsConfig, err := rpc.ServerTLS(t.Cert, t.Key, t.ClientCA, a.log)

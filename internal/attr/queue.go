@@ -51,3 +51,6 @@ func Concurrent(n int) slog.Attr { return slog.Int("concurrent", n) }
 
 // Patience is for how long something is waited for.
 func Patience(d time.Duration) slog.Attr { return slog.Duration("patience", d) }
+
+// Slaves is a number of slaves.
+func Slaves(n int) slog.Attr { return slog.Int("slaves", n) }

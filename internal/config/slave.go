@@ -3,6 +3,7 @@ package config
 import (
 	"fmt"
 	"path/filepath"
+	"slices"
 	"time"
 )
 
@@ -50,6 +51,11 @@ type SlaveWork struct {
 	// it mounts, 'prove' makes the SNARK proofs of partitions, its own or those
 	// that others have read. Default: both.
 	Roles Strings `toml:"roles" is:"list of texts"`
+	// Spread says when partitions of a task are proven by other slaves too:
+	// 'auto', while some are idle and alone it would take half of the time left;
+	// 'always', while some are idle; 'never'. A slave that does not prove always
+	// does. Default 'auto'.
+	Spread string `toml:"spread"`
 	// Paths says where the manager's folders are mounted on this machine:
 	// '/manager/folder' = '/folder/here'. The longest that fits decides. Default:
 	// everywhere the same.
@@ -121,7 +127,7 @@ func DefaultSlave() Slave {
 			ReconnectInterval: Duration(3 * time.Second),
 			HeartbeatInterval: Duration(5 * time.Second),
 		},
-		Slave: SlaveWork{Concurrent: 1, PullInterval: Duration(5 * time.Second)},
+		Slave: SlaveWork{Concurrent: 1, Spread: "auto", PullInterval: Duration(5 * time.Second)},
 		Read:  defaultRead(),
 	}
 }
@@ -159,6 +165,7 @@ func (s *Slave) check(c *checker) {
 	for _, role := range s.Slave.Roles {
 		c.require(role == "read" || role == "prove", "slave.roles", "%q is no role: use read, prove", role)
 	}
+	c.require(slices.Contains([]string{"auto", "always", "never"}, s.Slave.Spread), "slave.spread", "%q is unknown: use auto, always or never", s.Slave.Spread)
 	for from, to := range s.Slave.Paths {
 		c.require(filepath.IsAbs(from) && filepath.IsAbs(to), "slave.paths", "'%s' = '%s': both sides must be absolute folders, the manager's on the left", from, to)
 	}

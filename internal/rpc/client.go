@@ -64,6 +64,7 @@ type Client struct {
 	cfg   ClientConfig
 	conn  *grpc.ClientConn
 	api   pb.MasterClient
+	parts pb.PartsClient
 	slave *pb.Slave // without its report
 }
 
@@ -109,7 +110,7 @@ func NewClient(cfg ClientConfig) (*Client, error) {
 		return nil, fmt.Errorf("connection to the master: %w", err)
 	}
 	return &Client{
-		cfg: cfg, conn: conn, api: pb.NewMasterClient(conn),
+		cfg: cfg, conn: conn, api: pb.NewMasterClient(conn), parts: pb.NewPartsClient(conn),
 		slave: &pb.Slave{
 			Name: clip(cfg.Name, 100), Version: clip(cfg.Version, 100), Concurrent: uint32(cfg.Concurrent),
 			Id: clip(cmp.Or(cfg.ID, rand.Text()), 32),
@@ -174,12 +175,18 @@ func (c *Client) Claim(ctx context.Context, want task.Want, wait time.Duration) 
 	if want.Holding != nil {
 		req.Holding = &pb.Holding{Unsure: want.Holding.Unsure}
 		for _, l := range want.Holding.Leases {
+			if l.Attempt == 0 { // a part
+				continue
+			}
 			req.Holding.Leases = append(req.Holding.Leases, toLease(l))
 		}
 	}
 	r, err := c.api.Claim(ctx, req)
 	if err != nil {
 		return task.Assignment{}, failure("claim", err)
+	}
+	if r.GetPart() != nil {
+		return partOf(r)
 	}
 	if r.GetLease() == nil {
 		return task.Assignment{}, task.ErrNoTask
@@ -202,6 +209,10 @@ func (c *Client) Heartbeat(ctx context.Context, progress map[task.Lease]string) 
 	defer cancel()
 	req := &pb.HeartbeatRequest{Slave: c.introduction()}
 	for l, p := range progress {
+		if l.Attempt == 0 { // a part
+			req.Parts = append(req.Parts, l.ID)
+			continue
+		}
 		req.Beats = append(req.Beats, &pb.Beat{Lease: toLease(l), Progress: clip(p, 100)})
 	}
 	r, err := c.api.Heartbeat(ctx, req)
@@ -211,6 +222,9 @@ func (c *Client) Heartbeat(ctx context.Context, progress map[task.Lease]string) 
 	pulse := task.Pulse{Remaining: make(map[task.Lease]time.Duration)}
 	for _, l := range r.GetLost() {
 		pulse.Lost = append(pulse.Lost, fromLease(l))
+	}
+	for _, id := range r.GetLostParts() {
+		pulse.Lost = append(pulse.Lost, task.Lease{ID: id})
 	}
 	for _, w := range r.GetWindows() {
 		pulse.Remaining[fromLease(w.GetLease())] = millis(w.GetRemainingMs())

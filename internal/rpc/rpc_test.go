@@ -82,6 +82,8 @@ func (q *fakeQueue) Fail(_ context.Context, _ string, l task.Lease, v *task.Verd
 	return q.err
 }
 
+func (q *fakeQueue) Draining(string) bool { return false }
+
 func (q *fakeQueue) HeartbeatTimeout() time.Duration { return 15 * time.Second }
 
 // start serves a queue on loopback until the test ends.

@@ -43,6 +43,8 @@ type Queue interface {
 	Finish(ctx context.Context, slave string, l task.Lease, a task.Answer) error
 	// Fail ends an attempt without an answer; task.ErrLost is final.
 	Fail(ctx context.Context, slave string, l task.Lease, v *task.Verdict) error
+	// Draining reports whether a slave is to take no more work.
+	Draining(slave string) bool
 	// HeartbeatTimeout is the silence after which a task is given to another.
 	HeartbeatTimeout() time.Duration
 }
@@ -50,6 +52,7 @@ type Queue interface {
 // ServerConfig is what NewServer needs.
 type ServerConfig struct {
 	Queue   Queue
+	Parts   Parts // nil: tasks are not spread over several slaves
 	Log     *slog.Logger
 	Version string // of the program, told to slaves
 
@@ -100,6 +103,9 @@ func NewServer(cfg ServerConfig) *Server {
 	}
 	s.grpc = grpc.NewServer(options...)
 	pb.RegisterMasterServer(s.grpc, s)
+	if cfg.Parts != nil {
+		pb.RegisterPartsServer(s.grpc, partsServer{Server: s})
+	}
 	return s
 }
 
@@ -158,7 +164,7 @@ func (s *Server) Claim(ctx context.Context, r *pb.ClaimRequest) (*pb.ClaimReply,
 	claim, cancel := context.WithTimeout(ctx, wait)
 	defer cancel()
 	defer context.AfterFunc(s.stopping, cancel)()
-	a, err := s.cfg.Queue.Claim(claim, slave, want)
+	a, err := s.claim(claim, slave, want)
 	if errors.Is(err, task.ErrNoTask) {
 		return &pb.ClaimReply{}, nil
 	}
@@ -170,8 +176,18 @@ func (s *Server) Claim(ctx context.Context, r *pb.ClaimRequest) (*pb.ClaimReply,
 		return nil, s.status("claim", slave.Name, err)
 	}
 	if ctx.Err() != nil {
+		if a.Part != nil {
+			_ = s.cfg.Parts.Finish(slave.Name, a.Part.ID, task.Answer{}, errors.New("the slave left before it had the part")) // lost: as wanted
+			return nil, status.FromContextError(ctx.Err()).Err()
+		}
 		s.handBack(slave.Name, a.Lease)
 		return nil, status.FromContextError(ctx.Err()).Err()
+	}
+	if a.Part != nil {
+		return &pb.ClaimReply{
+			Part:        &pb.Part{Id: a.Part.ID, Question: question, DataLen: uint64(a.Part.DataLen)},
+			RemainingMs: uint64(a.Remaining.Milliseconds()), HeartbeatTimeoutMs: uint64(a.HeartbeatTimeout.Milliseconds()),
+		}, nil
 	}
 	return &pb.ClaimReply{
 		Lease:              toLease(a.Lease),
@@ -196,7 +212,7 @@ func (s *Server) Heartbeat(ctx context.Context, r *pb.HeartbeatRequest) (*pb.Hea
 	if err != nil {
 		return nil, err
 	}
-	if len(r.GetBeats()) > maxLeases {
+	if len(r.GetBeats()) > maxLeases || len(r.GetParts()) > maxLeases {
 		return nil, malformed("more than %d tasks in one heartbeat", maxLeases)
 	}
 	beats := make([]queue.Beat, len(r.GetBeats()))
@@ -211,7 +227,10 @@ func (s *Server) Heartbeat(ctx context.Context, r *pb.HeartbeatRequest) (*pb.Hea
 	if err != nil {
 		return nil, s.status("heartbeat", slave.Name, err)
 	}
-	reply := &pb.HeartbeatReply{}
+	reply := &pb.HeartbeatReply{LostParts: r.GetParts()}
+	if s.cfg.Parts != nil {
+		reply.LostParts = s.cfg.Parts.Beat(slave.Name, r.GetParts())
+	}
 	for _, l := range pulse.Lost {
 		reply.Lost = append(reply.Lost, toLease(l))
 	}

@@ -56,28 +56,28 @@ func (p Paths) Local(path string) string {
 	return path
 }
 
-// Mapped is a prover that looks for the asker's files where they are mounted
-// here, and answers with the asker's names.
+// Mapped answers whole tasks: it looks for the asker's files where they are
+// mounted here, and answers with the asker's names.
 type Mapped struct {
 	Paths  Paths
-	Prover Prover
+	Prover LeaseProver
 }
 
-// ProveWindowPoSt implements Prover.
-func (m Mapped) ProveWindowPoSt(ctx context.Context, q task.Question) (task.Answer, error) {
+// ProveLease implements LeaseProver.
+func (m Mapped) ProveLease(ctx context.Context, l task.Lease, q task.Question) (task.Answer, error) {
 	if len(m.Paths.pairs) == 0 {
-		return m.Prover.ProveWindowPoSt(ctx, q)
+		return m.Prover.ProveLease(ctx, l, q)
 	}
 	names := make(map[string]string) // of stores, by their folder here
 	local := q
 	local.Replicas = slices.Clone(q.Replicas)
 	for i, r := range q.Replicas {
-		l := &local.Replicas[i]
-		l.SealedFile, l.CacheDir = m.Paths.Local(r.SealedFile), m.Paths.Local(r.CacheDir)
-		names[storeOf(l.SealedFile)] = storeOf(r.SealedFile)
-		names[storeOf(l.CacheDir)] = storeOf(r.CacheDir)
+		here := &local.Replicas[i]
+		here.SealedFile, here.CacheDir = m.Paths.Local(r.SealedFile), m.Paths.Local(r.CacheDir)
+		names[storeOf(here.SealedFile)] = storeOf(r.SealedFile)
+		names[storeOf(here.CacheDir)] = storeOf(r.CacheDir)
 	}
-	a, err := m.Prover.ProveWindowPoSt(ctx, local)
+	a, err := m.Prover.ProveLease(ctx, l, local)
 	if err != nil {
 		return a, err
 	}

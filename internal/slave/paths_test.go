@@ -48,17 +48,24 @@ func TestMappedAnswersWithTheAskersNames(t *testing.T) {
 		t.Fatal(err)
 	}
 	q := task.Question{Replicas: []task.Replica{{SectorID: 1, SealedFile: "/mnt/a/sealed/s", CacheDir: "/mnt/b/cache/s"}}}
-	m := slave.Mapped{Paths: p, Prover: prover(func(_ context.Context, local task.Question) (task.Answer, error) {
+	m := slave.Mapped{Paths: p, Prover: whole(func(_ context.Context, local task.Question) (task.Answer, error) {
 		if r := local.Replicas[0]; r.SealedFile != "/x/sealed/s" || r.CacheDir != "/mnt/b/cache/s" {
 			t.Errorf("read at %+v", r)
 		}
 		return task.Answer{Faults: []uint64{1}, Reasons: task.Reasons(map[uint64]error{1: &task.FaultError{Kind: task.FaultUnseen, Store: "/x", Err: errors.New("gone")}})}, nil
 	})}
-	a, err := m.ProveWindowPoSt(t.Context(), q)
+	a, err := m.ProveLease(t.Context(), task.Lease{}, q)
 	if err != nil || a.Reasons[0].Store != "/mnt/a" || a.Reasons[0].Err != "here /x: gone" {
 		t.Errorf("%+v, %v", a, err)
 	}
 	if q.Replicas[0].SealedFile != "/mnt/a/sealed/s" {
 		t.Error("the question of the caller was changed")
 	}
+}
+
+// whole is a function that answers whole tasks.
+type whole func(ctx context.Context, q task.Question) (task.Answer, error)
+
+func (p whole) ProveLease(ctx context.Context, _ task.Lease, q task.Question) (task.Answer, error) {
+	return p(ctx, q)
 }

@@ -166,14 +166,16 @@ func (w *Worker) prove(ctx context.Context, h *held, q task.Question) (a task.An
 	if err := q.Check(); err != nil {
 		return task.Answer{}, err
 	}
-	a, err = w.onePass(ctx, q)
+	a, err = w.onePass(ctx, h.assignment.Lease, q)
 	if err != nil {
 		return task.Answer{}, err
 	}
 	if err := a.Check(q); err != nil {
 		return task.Answer{}, fmt.Errorf("prover: %w", err)
 	}
-	w.noteStores(q, a)
+	if h.assignment.Part == nil {
+		w.noteStores(q, a)
+	}
 	if len(a.Proofs) == 0 {
 		return a, nil
 	}
@@ -186,11 +188,11 @@ func (w *Worker) prove(ctx context.Context, h *held, q task.Question) (a task.An
 
 // onePass asks the prover, and asks again without the unreadable sectors where
 // skipping is allowed but the prover cannot do it by itself.
-func (w *Worker) onePass(ctx context.Context, q task.Question) (task.Answer, error) {
+func (w *Worker) onePass(ctx context.Context, l task.Lease, q task.Question) (task.Answer, error) {
 	var skipped []uint64
 	var reasons []task.Reason
 	for pass := 1; ; pass++ {
-		a, err := w.cfg.Prover.ProveWindowPoSt(ctx, q.Without(skipped))
+		a, err := w.ask(ctx, l, q.Without(skipped))
 		if err != nil {
 			return task.Answer{}, err
 		}
@@ -207,6 +209,14 @@ func (w *Worker) onePass(ctx context.Context, q task.Question) (task.Answer, err
 		w.log.Warn("proving again without unreadable sectors", attr.Miner(abi.ActorID(q.MinerID)), attr.SkippedList(a.Faults))
 		skipped, reasons = a.Faults, a.Reasons
 	}
+}
+
+// ask asks the prover for whole tasks, or that for questions with vanilla proofs.
+func (w *Worker) ask(ctx context.Context, l task.Lease, q task.Question) (task.Answer, error) {
+	if w.cfg.Whole != nil && l.Attempt > 0 {
+		return w.cfg.Whole.ProveLease(ctx, l, q)
+	}
+	return w.cfg.Prover.ProveWindowPoSt(ctx, q)
 }
 
 // report tells the master of a failed attempt, trying for a while. If it does

@@ -41,6 +41,22 @@ type Prover interface {
 	ProveWindowPoSt(ctx context.Context, q task.Question) (task.Answer, error)
 }
 
+// LeaseProver answers whole tasks, and may have other slaves prove parts of them.
+type LeaseProver interface {
+	// ProveLease is ProveWindowPoSt of the task that this slave has under a lease.
+	ProveLease(ctx context.Context, l task.Lease, q task.Question) (task.Answer, error)
+}
+
+// Parts is where parts of others' tasks are brought from and to.
+type Parts interface {
+	// FetchPart brings a part's question with its vanilla proofs; task.ErrLost is
+	// final.
+	FetchPart(ctx context.Context, p task.Part) (task.Question, error)
+	// FinishPart ends the work on a part, with its answer or with why there is
+	// none; task.ErrLost is final.
+	FinishPart(ctx context.Context, id string, a task.Answer, failed error) error
+}
+
 // Verifier checks proofs.
 type Verifier interface {
 	// VerifyWindowPoSt returns nil only if the answer's proof is valid for the
@@ -63,6 +79,8 @@ type Config struct {
 	Prover   Prover       // required
 	Verifier Verifier     // required
 	Meter    Meter        // of the prover; nil knows nothing
+	Whole    LeaseProver  // answers whole tasks; nil: Prover does
+	Parts    Parts        // nil: no parts of others' tasks are taken
 	Log      *slog.Logger // required
 	Metrics  *Metrics     // nil counts nothing
 
@@ -168,6 +186,10 @@ func (w *Worker) Run(soft, hard context.Context) {
 		work.Go(func() {
 			defer func() { <-slots }()
 			defer release()
+			if a.Part != nil {
+				w.workPart(ctx, h)
+				return
+			}
 			w.work(ctx, h)
 		})
 	}

@@ -40,6 +40,7 @@ type PartNews struct {
 // PartsWanted is what a reader asks about the parts of its task.
 type PartsWanted struct {
 	TakeBack []int  // parts that the reader proves itself unless a prover has them
+	Wrong    []int  // parts whose answer does not verify: for another prover
 	Over     bool   // forget them all
 	Seen     uint64 // PartsNews.Version of the last answer; a later one is told at once
 }

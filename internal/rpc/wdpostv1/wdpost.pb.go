@@ -1311,7 +1311,8 @@ type AwaitPartsRequest struct {
 	TakeBack      []uint32               `protobuf:"varint,3,rep,packed,name=take_back,json=takeBack,proto3" json:"take_back,omitempty"` // parts that the reader proves itself unless a prover has them
 	Over          bool                   `protobuf:"varint,4,opt,name=over,proto3" json:"over,omitempty"`                                // forget all parts of the lease
 	WaitMs        uint64                 `protobuf:"varint,5,opt,name=wait_ms,json=waitMs,proto3" json:"wait_ms,omitempty"`
-	Seen          uint64                 `protobuf:"varint,6,opt,name=seen,proto3" json:"seen,omitempty"` // version of the last reply; a later one is answered at once
+	Seen          uint64                 `protobuf:"varint,6,opt,name=seen,proto3" json:"seen,omitempty"`          // version of the last reply; a later one is answered at once
+	Wrong         []uint32               `protobuf:"varint,7,rep,packed,name=wrong,proto3" json:"wrong,omitempty"` // parts whose answer does not verify: for another prover
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1386,6 +1387,13 @@ func (x *AwaitPartsRequest) GetSeen() uint64 {
 		return x.Seen
 	}
 	return 0
+}
+
+func (x *AwaitPartsRequest) GetWrong() []uint32 {
+	if x != nil {
+		return x.Wrong
+	}
+	return nil
 }
 
 type AwaitPartsReply struct {
@@ -1812,14 +1820,15 @@ const file_wdpostv1_wdpost_proto_rawDesc = "" +
 	"\bquestion\x18\x04 \x01(\fR\bquestion\x12\x19\n" +
 	"\bdata_len\x18\x05 \x01(\x04R\adataLen\x12\x12\n" +
 	"\x04data\x18\x06 \x01(\fR\x04data\"\x10\n" +
-	"\x0eOfferPartReply\"\xc1\x01\n" +
+	"\x0eOfferPartReply\"\xd7\x01\n" +
 	"\x11AwaitPartsRequest\x12&\n" +
 	"\x05slave\x18\x01 \x01(\v2\x10.wdpost.v1.SlaveR\x05slave\x12&\n" +
 	"\x05lease\x18\x02 \x01(\v2\x10.wdpost.v1.LeaseR\x05lease\x12\x1b\n" +
 	"\ttake_back\x18\x03 \x03(\rR\btakeBack\x12\x12\n" +
 	"\x04over\x18\x04 \x01(\bR\x04over\x12\x17\n" +
 	"\await_ms\x18\x05 \x01(\x04R\x06waitMs\x12\x12\n" +
-	"\x04seen\x18\x06 \x01(\x04R\x04seen\"k\n" +
+	"\x04seen\x18\x06 \x01(\x04R\x04seen\x12\x14\n" +
+	"\x05wrong\x18\a \x03(\rR\x05wrong\"k\n" +
 	"\x0fAwaitPartsReply\x12*\n" +
 	"\x05parts\x18\x01 \x03(\v2\x14.wdpost.v1.PartStateR\x05parts\x12\x12\n" +
 	"\x04idle\x18\x02 \x01(\rR\x04idle\x12\x18\n" +

@@ -8,18 +8,21 @@ import (
 
 	"wdpost/internal/attr"
 	"wdpost/internal/extprover"
+	"wdpost/internal/parts"
 	"wdpost/internal/patience"
 	"wdpost/internal/prover"
 	"wdpost/internal/sector"
 	"wdpost/internal/slave"
+	"wdpost/internal/task"
 	"wdpost/proofs/post"
 )
 
 // backend makes proofs: natively or by external processors.
 type backend struct {
-	prover   slave.Prover
+	local    parts.Local // proves what was read
 	verifier slave.Verifier
-	meter    slave.Meter
+	survey   *prover.Survey
+	pace     *prover.Pace
 	log      *slog.Logger
 	close    func() error
 
@@ -37,6 +40,8 @@ func newBackend(p plan, env environment, guard *sector.Guard, log *slog.Logger) 
 	}
 	p.engine.Log, p.engine.Keys.Log = log, log
 	p.engine.Reader = prover.GivenFirst{Next: sector.NewReader(guard)}
+	b.pace = prover.OpenPace(p.pace, log)
+	b.survey = prover.NewSurvey(prover.SurveyConfig{Reader: p.engine.Reader, PartitionSectors: p.engine.PartitionSectors, Log: log})
 	if len(p.processors) > 0 {
 		return b, b.external(p)
 	}
@@ -49,13 +54,10 @@ func (b *backend) external(p plan) error {
 	if err != nil {
 		return err
 	}
-	p.readFirst.Survey = prover.NewSurvey(prover.SurveyConfig{
-		Reader: p.engine.Reader, PartitionSectors: p.engine.PartitionSectors, Log: b.log,
-	})
-	p.readFirst.Backend, p.readFirst.Pace, p.readFirst.Log = host, prover.OpenPace(p.pace, b.log), b.log
-	first := prover.NewReadFirst(p.readFirst)
+	p.readFirst.Survey = prover.NewSurvey(prover.SurveyConfig{Reader: p.engine.Reader, PartitionSectors: p.engine.PartitionSectors})
+	p.readFirst.Backend, p.readFirst.Pace, p.readFirst.Log = host, b.pace, b.log
 	keys := prover.NewKeys(p.engine.Keys)
-	b.host, b.prover, b.meter, b.close = host, first, first, keys.Close
+	b.host, b.local, b.close = host, prover.NewReadFirst(p.readFirst), keys.Close
 	b.verifier = prover.NewVerifier(keys, p.engine.PartitionSectors)
 	b.log.Info("external processors prove what was read here; BELLMAN_ variables and CUDA_VISIBLE_DEVICES are theirs", attr.Count(len(p.processors)))
 	return nil
@@ -73,17 +75,27 @@ func (b *backend) native(p plan, env environment) error {
 	if err != nil {
 		return err
 	}
-	b.engine, b.prover, b.verifier, b.meter, b.close = engine, engine, engine.Verifier(), meter{engine}, engine.Close
+	b.engine, b.local, b.verifier, b.close = engine, native{engine}, engine.Verifier(), engine.Close
 	return nil
 }
 
-// meter is the native prover's progress as the slave reads it.
-type meter struct{ engine *prover.Engine }
+// native is the engine as the other rooms see it.
+type native struct{ *prover.Engine }
 
-// Progress implements slave.Meter.
-func (m meter) Progress(taskID string) (string, bool) {
-	p, ok := m.engine.Progress(taskID)
+// Progress says in a few words how far a task is.
+func (n native) Progress(taskID string) (string, bool) {
+	p, ok := n.Engine.Progress(taskID)
 	return p.String(), ok
+}
+
+// spreader answers whole tasks with what this slave does itself.
+func (b *backend) spreader(p plan, master parts.Master) *parts.Spreader {
+	c := p.spread
+	c.Survey, c.Master, c.Verifier, c.Pace, c.Log = b.survey, master, b.verifier, b.pace, b.log
+	if (task.Want{Roles: p.worker.Roles}).Does(task.RoleProve) {
+		c.Local = b.local
+	}
+	return parts.NewSpreader(c)
 }
 
 // run keeps external processors running until ctx ends.

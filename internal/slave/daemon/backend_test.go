@@ -15,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"wdpost/internal/parts"
 	"wdpost/internal/prover"
 	"wdpost/internal/queue"
 	"wdpost/internal/queue/sqlite"
@@ -103,6 +104,10 @@ func newInstallation(t *testing.T) *installation {
 	if err != nil {
 		t.Fatal(err)
 	}
+	return newInstallationOf(t, params, 0)
+}
+
+func newInstallationOf(t *testing.T, params string, partitionSectors int) *installation {
 	quiet := slog.New(slog.DiscardHandler)
 	store, err := sqlite.Open(t.Context(), filepath.Join(t.TempDir(), "queue.db"), quiet)
 	if err != nil {
@@ -111,7 +116,7 @@ func newInstallation(t *testing.T) *installation {
 	keys := prover.NewKeys(prover.KeyConfig{ParamsDir: params, RawDirs: []string{params}})
 	q, err := queue.New(t.Context(), store, queue.Config{
 		Timeout: 4 * time.Second, HeartbeatTimeout: 3 * time.Second, RetryInterval: time.Second, MaxRetry: 20,
-		Verifier: prover.NewVerifier(keys, 0), Log: quiet,
+		Verifier: prover.NewVerifier(keys, partitionSectors), Log: quiet,
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -126,7 +131,8 @@ func newInstallation(t *testing.T) *installation {
 		q.Run(ctx)
 		done <- nil
 	}()
-	go func() { done <- rpc.NewServer(rpc.ServerConfig{Queue: q, Log: quiet}).Serve(ctx, lis) }()
+	desk := parts.NewDesk(parts.DeskConfig{Tasks: q, Log: quiet, Dir: t.TempDir(), Silence: 3 * time.Second})
+	go func() { done <- rpc.NewServer(rpc.ServerConfig{Queue: q, Parts: desk, Log: quiet}).Serve(ctx, lis) }()
 	t.Cleanup(func() {
 		cancel()
 		for range cap(done) {

@@ -89,8 +89,9 @@ func New(cfg Config) (*Daemon, error) {
 		return nil, errors.Join(err, d.client.Close(), reading.Close())
 	}
 	p.worker.Master, p.worker.Log, p.worker.Metrics = d.client, cfg.Log, slave.NewMetrics(d.metrics)
-	p.worker.Prover = slave.Mapped{Paths: p.paths, Prover: d.backend.prover}
-	p.worker.Verifier, p.worker.Meter = d.backend.verifier, d.backend.meter
+	spreader := d.backend.spreader(p, d.client)
+	p.worker.Whole, p.worker.Meter = slave.Mapped{Paths: p.paths, Prover: spreader}, spreader
+	p.worker.Parts, p.worker.Prover, p.worker.Verifier = d.client, d.backend.local, d.backend.verifier
 	if d.worker, err = slave.New(p.worker); err != nil {
 		return nil, errors.Join(err, d.Close())
 	}

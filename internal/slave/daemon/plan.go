@@ -7,6 +7,7 @@ import (
 
 	"wdpost/internal/config"
 	"wdpost/internal/extprover"
+	"wdpost/internal/parts"
 	"wdpost/internal/prover"
 	"wdpost/internal/rpc"
 	"wdpost/internal/sector"
@@ -36,6 +37,7 @@ type plan struct {
 	processors []extprover.Processor // none: the native prover
 	readFirst  prover.ReadFirstConfig
 	pace       string // file
+	spread     parts.SpreaderConfig
 	warm       []post.ProofType
 	debug      string
 }
@@ -62,6 +64,7 @@ func planOf(c config.Slave, env environment, dir, host string) (plan, error) {
 	if p.paths, err = slave.NewPaths(c.Slave.Paths); err != nil {
 		return plan{}, err
 	}
+	p.spread.Mode = parts.Mode(c.Slave.Spread)
 	p.guard = sector.GuardConfig{Timeout: c.Read.Timeout.D(), Parallel: c.Read.Parallel, MaxStuck: c.Read.MaxStuck}
 	p.engine = prover.Config{Keys: env.keys, Memory: uint64(c.Slave.Memory), PartitionSectors: c.Slave.PartitionSectors}
 	p.engine.Keys.MemoryLimit = uint64(c.Slave.Memory) / 2

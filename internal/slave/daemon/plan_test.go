@@ -79,6 +79,7 @@ var arrivals = map[string]arrival{
 		func(p plan) any { return []int{p.client.Concurrent, p.worker.Concurrent} }, []int{3, 3}},
 	"slave.roles": {func(s *config.Slave) { s.Slave.Roles = config.Strings{"prove"} },
 		func(p plan) any { return p.worker.Roles }, []task.Role{task.RoleProve}},
+	"slave.spread": {func(s *config.Slave) { s.Slave.Spread = "always" }, func(p plan) any { return p.spread.Mode }, "always"},
 	"slave.paths": {func(s *config.Slave) { s.Slave.Paths = map[string]string{"/mnt/a": "/b"} },
 		func(p plan) any { return p.paths.Local("/mnt/a/sealed/x") }, "/b/sealed/x"},
 	"slave.pull_interval": {func(s *config.Slave) { s.Slave.PullInterval = config.Duration(9 * time.Second) },
