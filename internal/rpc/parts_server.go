@@ -183,15 +183,6 @@ func (s *Server) claim(ctx context.Context, slave queue.Slave, want task.Want) (
 				Lease: task.Lease{ID: p.ID}, Question: p.Question, Remaining: p.Window, HeartbeatTimeout: s.cfg.Queue.HeartbeatTimeout(), Part: &p,
 			}, nil
 		}
-		if !want.Does(task.RoleRead) {
-			if err := s.cfg.Queue.Seen(ctx, slave); err != nil {
-				return task.Assignment{}, err
-			}
-			if seat.Await(ctx) != nil {
-				return task.Assignment{}, task.ErrNoTask
-			}
-			continue
-		}
 		asking, stop := context.WithCancel(ctx)
 		watched := make(chan struct{})
 		go func() {
