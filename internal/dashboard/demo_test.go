@@ -121,10 +121,10 @@ func (d *demo) Timeline(_ context.Context, miner string, periodStart int64, dead
 	return Timeline{
 		Past: Past{Miner: miner, Deadline: deadline, PeriodStart: periodStart, Verdict: "proven", Partitions: 3, Skipped: 1, Margin: 14 * time.Minute},
 		Events: []Event{
-			{At: noon.Add(-25 * time.Minute), Epoch: 4_799_950, What: "started", Text: "challenge 4799940"},
-			{At: noon.Add(-24 * time.Minute), What: "task", Text: "7047 sectors", Task: "0f9b22aa", Slave: "gpu-1"},
-			{At: noon.Add(-15 * time.Minute), What: "proof", Slave: "gpu-1", Task: "0f9b22aa"},
-			{At: noon.Add(-14 * time.Minute), Epoch: 4_799_972, What: "landed", CID: "bafy2bzaceexample"},
+			{At: noon.Add(-25 * time.Minute), Epoch: 4_799_950, What: "proof_failed", Text: "challenge 4799940"},
+			{At: noon.Add(-24 * time.Minute), What: "message_refused", Text: "7047 sectors", Task: "0f9b22aa", Slave: "gpu-1"},
+			{At: noon.Add(-15 * time.Minute), What: "proof_made", Slave: "gpu-1", Task: "0f9b22aa"},
+			{At: noon.Add(-14 * time.Minute), Epoch: 4_799_972, What: "message_ended", CID: "bafy2bzaceexample"},
 		},
 		Skipped:  d.view.Sectors,
 		Messages: d.view.Messages,

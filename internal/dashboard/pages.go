@@ -149,13 +149,13 @@ func size(b uint64) string {
 // class is the style of a verdict, stage or state.
 func class(s string) string {
 	switch s {
-	case "proven", "proven by another", "landed", "closed", "idle", "ok":
+	case "proven", "proven by another sender", "executed", "landed", "closed", "idle", "ok":
 		return "good"
 	case "missed", "open-breaker", "gone", "faulty":
 		return "bad"
-	case "skipped", "all faulty", "half-open", "waiting", "draining", "recovering":
+	case "skipped", "all sectors faulty", "half-open", "waiting", "draining", "recovering":
 		return "risk"
-	case "open", "checking", "proving", "sent", "next":
+	case "open", "proving", "ready", "submitting", "sent", "next":
 		return "busy"
 	}
 	return "none"

@@ -45,8 +45,8 @@ type Window struct {
 	Sectors     int
 }
 
-// Stages of a batch, in their order.
-var Stages = []string{"waiting", "checking", "proving", "proven", "sent", "landed"}
+// Stages of a batch, in their order, as the deadline machine names them.
+var Stages = []string{"proving", "ready", "submitting", "sent", "executed", "landed"}
 
 // Batch is the partitions that one message proves.
 type Batch struct {
@@ -63,7 +63,7 @@ type Batch struct {
 }
 
 // Verdicts of a deadline.
-var Verdicts = []string{"proven", "proven by another", "missed", "nothing to prove", "all faulty"}
+var Verdicts = []string{"proven", "proven by another sender", "missed", "nothing to prove", "all sectors faulty"}
 
 // Miner is one storage provider with its last day.
 type Miner struct {
@@ -207,7 +207,7 @@ type Timeline struct {
 type Event struct {
 	At    time.Time
 	Epoch int64
-	What  string // started, checked, task, proof, sent, replaced, landed, deep, ended, trouble
+	What  string // as in the history: proof_made, message_pushed, ended, …
 	Text  string
 	Slave string
 	Task  string

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"maps"
 	"net"
+	"path/filepath"
 	"slices"
 	"sync/atomic"
 	"time"
@@ -17,6 +18,7 @@ import (
 	"wdpost/internal/condition"
 	"wdpost/internal/config"
 	"wdpost/internal/endpoint"
+	"wdpost/internal/history"
 	"wdpost/internal/prover"
 	"wdpost/internal/run"
 )
@@ -56,6 +58,9 @@ type Manager struct {
 	miners   *miners
 	network  atomic.Pointer[network] // nil before the node's first answer
 	figures  *figures
+	book     *history.Book
+	diary    *diary
+	viewers  viewers
 	teller   *teller
 	reloads  chan reload
 	down     map[string]time.Time // processors by name: not ready since; of fold
@@ -67,8 +72,11 @@ func New(ctx context.Context, cfg Config) (*Manager, error) {
 		cfg: cfg, log: cfg.Log, board: condition.NewBoard(), started: time.Now(),
 		reloads: make(chan reload), down: map[string]time.Time{},
 	}
+	m.book = history.New(filepath.Join(cfg.Home, "history"), cfg.Log)
+	m.diary, m.viewers.now = newDiary(), make(chan struct{})
 	m.teller = newTeller(cfg.Log)
 	m.board.Watch(m.teller.changed)
+	m.board.Watch(func(condition.Change) { m.changed() })
 	s, warnings, err := loadSettings(cfg.ConfDir, cfg.ExtProver)
 	if err != nil {
 		return nil, err
@@ -155,6 +163,7 @@ func (m *Manager) Run(ctx context.Context, lis net.Listener) error {
 	group.Go(func() error { return m.serveControl(ctx) })
 	for name, part := range map[string]func(context.Context) error{
 		"node": m.node.Run, "stores": m.stores.run, "verdict": m.watch, "records": m.records.run, "reload": m.takeReloads,
+		"history": m.book.Run,
 	} {
 		group.Go(func() error { m.keep(ctx, name, part); return nil })
 	}

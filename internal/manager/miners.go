@@ -364,8 +364,8 @@ func (m *Manager) newWinning(addr address.Address, info *lotus.MinerInfo, p *min
 	})
 }
 
-// outcome takes in what a poster tells: it is counted, and a missed deadline is
-// told to people.
+// outcome takes in what a poster tells: it is counted, and noted in the history.
 func (m *Manager) outcome(o poster.Outcome) {
 	m.figures.outcome(o)
+	m.note(o)
 }

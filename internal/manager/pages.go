@@ -14,10 +14,11 @@ import (
 	"wdpost/internal/condition"
 )
 
-// pages are /healthz, /readyz, /metrics and /status. They change nothing and
+// pages are the page on the wall, /healthz, /readyz, /metrics and /status. They change nothing and
 // tell no secrets; there is no access control.
 func (m *Manager) pages() http.Handler {
 	mux := http.NewServeMux()
+	mux.Handle("/", m.wall())
 	mux.Handle("GET /metrics", promhttp.HandlerFor(prometheus.Gatherers{m.figures.registry(m), processorFigures{m}}, promhttp.HandlerOpts{
 		ErrorHandling: promhttp.ContinueOnError, // a processor's odd figures must not hide ours
 	}))

@@ -10,6 +10,7 @@ import (
 	"wdpost/internal/config"
 	"wdpost/internal/extprover"
 	"wdpost/internal/ledger"
+	"wdpost/internal/message"
 	"wdpost/internal/poster"
 	"wdpost/internal/sector"
 	"wdpost/internal/winning"
@@ -71,21 +72,25 @@ type MinerStatus struct {
 
 // RunningDeadline is a deadline that is worked on.
 type RunningDeadline struct {
-	Kind     string         `json:"kind"` // "post", or "recovery" of a deadline ahead
-	Deadline uint64         `json:"deadline"`
-	Open     abi.ChainEpoch `json:"open"`
-	Close    abi.ChainEpoch `json:"close"`
-	Phase    string         `json:"phase"`
-	Batches  []BatchStatus  `json:"batches"`
-	Error    string         `json:"error,omitempty"` // the last one
+	Kind        string         `json:"kind"` // "post", or "recovery" of a deadline ahead
+	PeriodStart abi.ChainEpoch `json:"periodStart"`
+	Deadline    uint64         `json:"deadline"`
+	Open        abi.ChainEpoch `json:"open"`
+	Close       abi.ChainEpoch `json:"close"`
+	Phase       string         `json:"phase"`
+	Batches     []BatchStatus  `json:"batches"`
+	Error       string         `json:"error,omitempty"` // the last one
 }
 
 // BatchStatus is one message's share of a deadline.
 type BatchStatus struct {
-	Partitions string `json:"partitions"`
-	Stage      string `json:"stage"`
-	Attempt    int    `json:"attempt"`
-	Error      string `json:"error,omitempty"`
+	Partitions string           `json:"partitions"`
+	Stage      string           `json:"stage"`
+	Attempt    int              `json:"attempt"`
+	Error      string           `json:"error,omitempty"`
+	Message    string           `json:"message,omitempty"`  // its CID, once known
+	Replaced   int              `json:"replaced,omitempty"` // how often its price was raised
+	Seen       *message.Outcome `json:"-"`                  // as the service told last
 }
 
 // RunStatus is a deadline as the ledger keeps it.
@@ -210,9 +215,12 @@ func (m *Manager) fillPoster(s *MinerStatus, p poster.MinerStatus) {
 		}
 	}
 	for _, d := range p.Active {
-		running := RunningDeadline{Kind: d.Kind.String(), Deadline: d.Info.Index, Open: d.Info.Open, Close: d.Info.Close, Phase: d.Phase.String(), Error: d.LastError}
+		running := RunningDeadline{Kind: d.Kind.String(), PeriodStart: d.Info.PeriodStart, Deadline: d.Info.Index, Open: d.Info.Open, Close: d.Info.Close, Phase: d.Phase.String(), Error: d.LastError}
 		for _, b := range d.Batches {
-			running.Batches = append(running.Batches, BatchStatus{Partitions: string(b.ID), Stage: b.Stage.String(), Attempt: b.Attempt, Error: b.LastError})
+			running.Batches = append(running.Batches, BatchStatus{
+				Partitions: string(b.ID), Stage: b.Stage.String(), Attempt: b.Attempt, Error: b.LastError,
+				Message: b.Seen.Handle.CID, Replaced: b.Steps, Seen: &b.Seen,
+			})
 		}
 		s.Running = append(s.Running, running)
 	}

@@ -1,0 +1,104 @@
+package manager
+
+import (
+	"fmt"
+	"strings"
+	"sync"
+	"time"
+
+	"wdpost/internal/history"
+	"wdpost/internal/message"
+	"wdpost/internal/poster"
+)
+
+// diary gathers what the last step of a deadline sums up: its partitions, the
+// slowest proof and the gas of its messages.
+type diary struct {
+	mu   sync.Mutex
+	runs map[diaryKey]*history.Step
+}
+
+type diaryKey struct {
+	kind            string
+	miner, deadline uint64
+	periodStart     int64
+}
+
+func newDiary() *diary { return &diary{runs: map[diaryKey]*history.Step{}} }
+
+// mostRuns bounds the diary where ends never come.
+const mostRuns = 100_000
+
+// sum takes a step in, and completes a last one.
+func (d *diary) sum(s history.Step) history.Step {
+	key := diaryKey{s.Kind, s.Miner, s.Deadline, s.PeriodStart}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	run := d.runs[key]
+	if run == nil {
+		run = &history.Step{}
+		if len(d.runs) < mostRuns {
+			d.runs[key] = run
+		}
+	}
+	switch s.What {
+	case string(poster.ProofMade):
+		run.Took = max(run.Took, s.Took)
+		run.Partitions = strings.Trim(run.Partitions+","+s.Partitions, ",")
+	case string(poster.MessagePushed):
+		run.Margin = s.Margin
+	case string(poster.MessageEnded):
+		run.Gas += s.Gas
+		if s.Margin > 0 && s.ExitCode == 0 {
+			run.Margin = s.Margin
+		}
+	case history.Ended:
+		delete(d.runs, key)
+		s.Took, s.Gas = run.Took, run.Gas
+		if s.Partitions == "" {
+			s.Partitions = run.Partitions
+		}
+		if run.Margin > 0 {
+			s.Margin = run.Margin
+		}
+	}
+	return s
+}
+
+// note writes what the poster tells into the history. Nothing waits for it.
+func (m *Manager) note(o poster.Outcome) {
+	m.book.Note(m.diary.sum(step(o, time.Now())))
+	m.changed()
+}
+
+// step is an outcome as the history keeps it.
+func step(o poster.Outcome, now time.Time) history.Step {
+	s := history.Step{
+		At: now, Miner: uint64(o.Miner), PeriodStart: int64(o.Deadline.PeriodStart), Deadline: o.Deadline.Index,
+		Kind: o.Kind.String(), What: string(o.What), Partitions: o.Partitions.String(),
+		Skipped: o.Skipped, Text: o.Reason, Took: o.Took, Margin: o.Margin,
+	}
+	switch o.What {
+	case poster.RunEnded:
+		s.What, s.Verdict = history.Ended, o.Verdict.String()
+	case poster.ProofMade:
+		s.Sectors = o.Proven
+	case poster.MessageEnded:
+		s.Message, s.Epoch = o.Message.Handle.CID, int64(o.Message.Height)
+		s.Gas, s.ExitCode = o.Message.GasUsed, int64(o.Message.ExitCode)
+		if o.Message.State == message.Executed && s.ExitCode != 0 {
+			s.Text = fmt.Sprintf("exit code %d %s", s.ExitCode, s.Text)
+		} else if s.Text == "" {
+			s.Text = o.Message.Reason
+		}
+	}
+	return s
+}
+
+// changed tells the viewers of the page that something happened.
+func (m *Manager) changed() {
+	m.viewers.Lock()
+	defer m.viewers.Unlock()
+	close(m.viewers.now)
+	m.viewers.now = make(chan struct{})
+}
