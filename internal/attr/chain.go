@@ -98,3 +98,6 @@ func WindowPoSt(on bool) slog.Attr { return slog.Bool("windowPoSt", on) }
 
 // WinningPoSt says whether WinningPoSt requests are answered.
 func WinningPoSt(on bool) slog.Attr { return slog.Bool("winningPoSt", on) }
+
+// Before is what stood in the place of what the line is about.
+func Before(what string) slog.Attr { return slog.String("before", what) }

@@ -4,11 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"strings"
 	"sync"
 
 	"github.com/ipfs/go-cid"
 
+	"wdpost/internal/attr"
 	"wdpost/internal/condition"
 	"wdpost/internal/endpoint"
 	"wdpost/internal/lotus"
@@ -167,10 +169,18 @@ func (p *pool) admitted(m *member, is identity, wrong error) error {
 		return m.foreign
 	}
 	m.known, m.foreign = &is, nil
+	before := p.network
 	for _, o := range p.members {
 		if o.known != nil {
 			p.network, p.from = o.known, o
 			break
+		}
+	}
+	if before != nil && before.differs(*p.network) {
+		p.log.LogAttrs(context.Background(), slog.LevelError, "the nodes' network is another one than before: an endpoint further to the front in Common.API.Chain tells so; restart this program if the network's name or its miners differ",
+			attr.Network(p.network.String()), attr.Endpoint(p.from.ep.String()), attr.Before(before.String()))
+		if p.changed != nil {
+			p.changed()
 		}
 	}
 	for _, o := range p.members {

@@ -163,7 +163,10 @@ func race[T any](ctx context.Context, n *Node, c call, members []*member, f func
 			}
 			failed[r.m] = r.err
 			switch {
-			case !worthAsking(r.err), c.effect && !endpoint.WithoutEffect(r.err):
+			case !worthAsking(r.err):
+				return r.v, nil, r.err
+			case c.effect && !endpoint.WithoutEffect(r.err):
+				n.pool.shun(r.m, c.method, r.err) // whether it took effect must be found out first
 				return r.v, nil, r.err
 			case ctx.Err() == nil && asked < len(members):
 				ask()

@@ -3,6 +3,7 @@ package chain
 import (
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/filecoin-project/go-state-types/abi"
@@ -11,9 +12,18 @@ import (
 	"wdpost/internal/endpoint"
 )
 
-// toldAfter is how many epochs a head may be behind the clock before that stands
-// as a condition.
-const toldAfter = 3
+// A head may be so many epochs behind the clock, and at least for so long, before
+// that stands as a condition: development networks have epochs of a second.
+const (
+	toldAfter  = 3
+	leastAfter = 10 * time.Second
+)
+
+// toldFrom is the number of epochs behind the clock from which a head is told of.
+func (p *pool) toldFrom() abi.ChainEpoch {
+	delay := p.blockDelay()
+	return max(toldAfter, abi.ChainEpoch((leastAfter+delay-1)/delay))
+}
 
 // trouble is what is wrong with one endpoint.
 type trouble struct {
@@ -100,14 +110,14 @@ func (p *pool) headTrouble(m *member) *trouble {
 		return &trouble{kind: condition.NodeOldHeads, detail: fmt.Sprintf("asked for its head it answers epoch %d, its stream has brought epoch %d", h, newest)}
 	}
 	if now, known := p.now(); known {
-		behind := now - newest
+		behind, told := now-newest, p.toldFrom()
 		still := time.Since(m.moved)
 		switch {
-		case behind >= toldAfter && still >= toldAfter*p.blockDelay():
+		case behind >= told && still >= time.Duration(told)*p.blockDelay():
 			return &trouble{kind: condition.NodeStandsStill, detail: fmt.Sprintf("its head is epoch %d for %s, the clock shows epoch %d", newest, still.Round(time.Second), now)}
-		case behind >= toldAfter:
+		case behind >= told:
 			return &trouble{kind: condition.NodeLags, detail: fmt.Sprintf("its head is epoch %d, %d epochs behind the clock (%s)", newest, behind, (time.Duration(behind) * p.blockDelay()).Round(time.Second))}
-		case behind <= -toldAfter:
+		case behind <= -told:
 			return &trouble{kind: condition.NodeClock, detail: fmt.Sprintf("its head is epoch %d, the clock of this machine shows epoch %d", newest, now)}
 		}
 	}
@@ -150,7 +160,9 @@ const refusalsTold = 3
 // blame and not the question.
 func (p *pool) refused(method string, err error) {
 	cat := endpoint.CategoryOf(err)
-	if cat != endpoint.Nonsense && cat != endpoint.NoMethod && (cat != endpoint.Refused || !worthAsking(err)) {
+	reads := strings.HasPrefix(method, "State") || strings.HasPrefix(method, "Chain")
+	mayMiss := method == "StateSearchMsg" || method == "StateWaitMsg" // of a message that nobody knows
+	if !reads || mayMiss || cat != endpoint.Nonsense && (cat != endpoint.Refused || !worthAsking(err)) {
 		return
 	}
 	p.mu.Lock()

@@ -12,6 +12,7 @@ import (
 
 	"github.com/filecoin-project/go-state-types/abi"
 
+	"wdpost/internal/attr"
 	"wdpost/internal/condition"
 	"wdpost/internal/endpoint"
 	"wdpost/internal/lotus"
@@ -99,7 +100,7 @@ func New(cfg Config) (*Node, error) {
 	}
 	c := &core{cfg: cfg, http: endpoint.NewHTTPClient()}
 	c.open, c.closeAll = context.WithCancel(context.Background())
-	c.pool = &pool{log: cfg.Log, board: cfg.Board, now: c.epochNow, delay: c.blockDelay}
+	c.pool = &pool{log: cfg.Log, board: cfg.Board, now: c.epochNow, delay: c.blockDelay, changed: c.networkChanged}
 	for _, addr := range cfg.Endpoints {
 		ep, err := endpoint.Parse(addr, cfg.Token, service)
 		if err != nil {
@@ -162,45 +163,77 @@ func (n *Node) probeInterval() time.Duration {
 }
 
 // Probe asks every endpoint once what it is, if that is not known, and for its
-// head, all at the same time, and judges them.
+// head, all at the same time, and judges them. Once one has answered, the others
+// have a quarter of an epoch, at least two seconds; where none does, the time of
+// any call.
 func (n *Node) Probe(ctx context.Context) {
-	limit, cancel := context.WithTimeout(ctx, min(n.cfg.CallTimeout, n.cfg.ProbeInterval))
+	limit, cancel := context.WithTimeout(ctx, n.cfg.CallTimeout)
 	defer cancel()
-	var asked sync.WaitGroup
+	answered := make(chan bool, len(n.pool.members))
 	for _, m := range n.pool.members {
-		asked.Go(func() { n.probe(limit, m) })
+		go func() { answered <- n.probe(ctx, limit, m) }()
 	}
-	asked.Wait()
+	short := time.NewTimer(max(n.blockDelay()/4, 2*time.Second))
+	defer short.Stop()
+	anybody, late := false, false
+	for left := len(n.pool.members); left > 0; {
+		select {
+		case ok := <-answered:
+			left--
+			anybody = anybody || ok
+		case <-short.C:
+			late = true
+		}
+		if late && anybody {
+			cancel()
+		}
+	}
 	if ctx.Err() != nil {
 		return // the caller went away, that says nothing about the nodes
 	}
-	if _, err := n.Clock(limit); err != nil && ctx.Err() == nil {
-		n.cfg.Log.Debug("the clock of the network is not known yet", slog.Any("err", err))
+	clocked, done := context.WithTimeout(ctx, n.cfg.CallTimeout)
+	defer done()
+	if _, err := n.Clock(clocked); err != nil && ctx.Err() == nil {
+		n.cfg.Log.LogAttrs(ctx, slog.LevelDebug, "the clock of the network is not known yet", attr.Err(err))
 	}
 	n.pool.judge()
 }
 
-func (n *Node) probe(ctx context.Context, m *member) {
-	if err := n.admit(ctx, m); err != nil {
-		if ctx.Err() == nil || !errors.Is(err, context.Canceled) {
-			n.pool.report(m, err)
-		}
-		return
-	}
+// errSlow ends a probe that takes too long.
+var errSlow = errors.New("no answer to a probe in time")
+
+// probe looks at one endpoint within limit, which ctx contains, and reports
+// whether it answered.
+func (n *Node) probe(ctx, limit context.Context, m *member) bool {
 	start := time.Now()
-	ts, err := guarded(func() (*lotus.TipSet, error) {
-		ts, err := m.rpc.ChainHead(ctx)
-		return ts, checkTipSet(ts, err)
-	})
-	err = m.explain("ChainHead", err)
-	if errors.Is(err, context.Canceled) {
-		return
+	err := n.admit(limit, m)
+	var ts *lotus.TipSet
+	if err == nil {
+		ts, err = guarded(func() (*lotus.TipSet, error) {
+			ts, err := m.rpc.ChainHead(limit)
+			return ts, checkTipSet(ts, err)
+		})
+		err = m.explain("ChainHead", err)
+		n.pool.count(m, err)
 	}
-	n.pool.count(m, err)
+	switch {
+	case err != nil && ctx.Err() != nil:
+		return false // the caller went away
+	case err != nil && limit.Err() != nil:
+		err = m.ep.Explain("ChainHead", errSlow)
+	}
 	n.pool.report(m, err)
 	if err == nil {
 		n.pool.sawHead(m, ts, time.Since(start))
 	}
+	return err == nil
+}
+
+// networkChanged forgets what was learned from another network.
+func (c *core) networkChanged() {
+	c.clock.Store(nil)
+	c.heads.forget()
+	c.grids.moved(HeadEvent{Reset: true})
 }
 
 // epochNow is the epoch that the wall clock shows; false while the network's
@@ -237,6 +270,12 @@ func (h *headMemory) set(ts *lotus.TipSet) {
 	if over := len(h.recent) - keptHeads; over > 0 {
 		h.recent = append([]*lotus.TipSet(nil), h.recent[over:]...)
 	}
+}
+
+func (h *headMemory) forget() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.head, h.recent = nil, nil
 }
 
 func (h *headMemory) get() (ts *lotus.TipSet, age time.Duration) {

@@ -78,6 +78,7 @@ type pool struct {
 	board   *condition.Board
 	now     func() (abi.ChainEpoch, bool) // the clock's epoch
 	delay   func() time.Duration          // of an epoch; 0 while it is not known
+	changed func()                        // the network is another one than before; may be nil
 	members []*member                     // fixed after New
 
 	mu        sync.Mutex
@@ -95,7 +96,7 @@ func (p *pool) order(method string) []*member {
 	out := p.ranked()
 	if len(out) > 0 && out[0] != p.preferred {
 		if p.preferred != nil {
-			p.log.LogAttrs(context.Background(), slog.LevelInfo, "chain node switched", attr.Endpoint(out[0].ep.String()), slog.String("from", p.preferred.ep.String()))
+			p.log.LogAttrs(context.Background(), slog.LevelInfo, "chain node switched", attr.Endpoint(out[0].ep.String()), attr.Before(p.preferred.ep.String()))
 		}
 		p.preferred = out[0]
 	}
@@ -264,11 +265,12 @@ func (p *pool) shun(m *member, method string, err error) {
 	m.avoid[method] = time.Now().Add(refusalLasts)
 }
 
-// restOf is how long a member asked not to be called.
-func (p *pool) restOf(m *member) time.Duration {
+// shunned reports whether the others are asked first for a method.
+func (p *pool) shunned(m *member, method string) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return time.Until(m.rest)
+	now := time.Now()
+	return now.Before(m.avoid[method]) || now.Before(m.rest)
 }
 
 // sawHead records the head that m answered with and how long that took, 0 for

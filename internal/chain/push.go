@@ -22,6 +22,8 @@ const (
 	// othersGrace is how long the slower endpoints are waited for once one has
 	// answered a question that is put to all.
 	othersGrace = 2 * time.Second
+	// pushMethod is the one that decides which endpoint signs for a sender.
+	pushMethod = "MpoolPushMessage"
 	// spreadLimit bounds giving a signed message to the other endpoints.
 	spreadLimit = 10 * time.Second
 )
@@ -115,7 +117,7 @@ func (n *Node) ForKey(ctx context.Context, addr address.Address) ([]*Node, error
 
 func (n *Node) withKey(ctx context.Context, addr address.Address) ([]*member, error) {
 	var members, ask []*member
-	for _, m := range n.askable(call{method: "WalletHas"}) {
+	for _, m := range n.askable(call{method: pushMethod}) {
 		members = append(members, m)
 		if !n.signers.knows(m, addr) {
 			ask = append(ask, m)
@@ -138,7 +140,7 @@ func (n *Node) withKey(ctx context.Context, addr address.Address) ([]*member, er
 		return nil, firstErr
 	}
 	members = slices.DeleteFunc(members, func(m *member) bool { return !n.signers.knows(m, addr) })
-	if last := n.signers.lastOf(addr); last != nil && !n.pool.lags(last) {
+	if last := n.signers.lastOf(addr); last != nil && !n.pool.lags(last) && !n.pool.shunned(last, pushMethod) {
 		slices.SortStableFunc(members, func(a, b *member) int { return toFront(a == last) - toFront(b == last) })
 	}
 	return members, nil
@@ -172,7 +174,7 @@ func (n *Node) keyOf(ctx context.Context, addr address.Address) address.Address 
 // all of them where that is not known or none has it, so that the node's own words
 // tell what is wrong.
 func (n *Node) signersOf(ctx context.Context, addr address.Address) []*member {
-	all := n.askable(call{method: "MpoolPushMessage"})
+	all := n.askable(call{method: pushMethod})
 	if len(all) < 2 {
 		return all
 	}
@@ -236,7 +238,7 @@ func (n *Node) WalletSignMessage(ctx context.Context, addr address.Address, msg 
 // endpoints as well, beside the call. A push that may have taken effect is not
 // repeated on another endpoint: look for the message first.
 func (n *Node) MpoolPushMessage(ctx context.Context, msg *lotus.Message, spec *lotus.MessageSendSpec) (*lotus.SignedMessage, error) {
-	c := call{method: "MpoolPushMessage", timeout: 4 * n.cfg.CallTimeout, members: n.signersOf(ctx, msg.From), effect: true}
+	c := call{method: pushMethod, timeout: 4 * n.cfg.CallTimeout, members: n.signersOf(ctx, msg.From), effect: true}
 	signed, m, err := attempt(ctx, n, c, func(ctx context.Context, r *rpc) (*lotus.SignedMessage, error) {
 		return present(r.MpoolPushMessage(ctx, msg, spec))
 	})

@@ -43,7 +43,8 @@ func newPair(t *testing.T, change func(*chain.Config)) *pair {
 	t.Helper()
 	deadline := uint64(0)
 	net, err := devnet.New(devnet.Config{
-		Seed: fmt.Sprint(t.Name(), networks.Add(1)), Policy: actor.Scaled(8, 12), Verifier: trusting{}, Manual: true, SingleBlocks: true, Nodes: 2, FirstOpen: firstOpen,
+		GenesisTime: time.Now().Add(-(firstOpen + 2) * time.Second),
+		Seed:        fmt.Sprint(t.Name(), networks.Add(1)), Policy: actor.Scaled(8, 12), Verifier: trusting{}, Manual: true, SingleBlocks: true, Nodes: 2, FirstOpen: firstOpen,
 		Miners: []devnet.Miner{{Sectors: []devnet.Sector{{Number: 1, CommR: [32]byte{1}, Deadline: &deadline}}}},
 	})
 	if err != nil {
@@ -440,5 +441,45 @@ func TestStandingStillNodeIsLeft(t *testing.T) {
 	p.Probe(t.Context())
 	if st := p.Status(); st[0].Height != st[1].Height {
 		t.Errorf("status %+v", st)
+	}
+}
+
+// TestPosterX08HungNodeIsLeft: a node that takes connections and answers nothing
+// counts as gone as soon as another has answered and a moment has passed.
+func TestPosterX08HungNodeIsLeft(t *testing.T) {
+	p := newPair(t, nil)
+	p.Probe(t.Context())
+	p.InjectAt(0, serve.Fault{Hang: true})
+	began := time.Now()
+	p.Probe(t.Context())
+	st := p.Status()
+	if took := time.Since(began); st[0].Up || !st[1].Preferred || took > 20*time.Second {
+		t.Errorf("after %s: %+v", took, st)
+	}
+	if got := p.board.List(); len(got) != 1 || got[0].Kind != condition.NodeGone || got[0].Cost != condition.None {
+		t.Errorf("conditions %+v", got)
+	}
+}
+
+// TestPushThatHangsGoesElsewhereNextTime: the next push goes to the other node,
+// after the message was looked for.
+func TestPushThatHangsGoesElsewhereNextTime(t *testing.T) {
+	p := newPair(t, nil)
+	msg := p.post(t)
+	p.InjectAt(0, serve.Fault{Method: "Filecoin.MpoolPushMessage", Hang: true})
+	ctx, cancel := context.WithTimeout(t.Context(), 400*time.Millisecond)
+	defer cancel()
+	if _, err := p.MpoolPushMessage(ctx, msg, nil); err == nil {
+		t.Fatal("a push that hangs succeeded")
+	}
+	if pending, err := p.MpoolPending(t.Context(), lotus.TipSetKey{}); err != nil || len(pending) != 0 {
+		t.Fatalf("pending %v, %v", pending, err)
+	}
+	if _, err := p.MpoolPushMessage(t.Context(), msg, nil); err != nil {
+		t.Fatal(err)
+	}
+	p.landed(t)
+	if r := p.Chain().Records(); len(r) != 1 || r[0].Node != 1 {
+		t.Errorf("records %+v", r)
 	}
 }
