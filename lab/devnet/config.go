@@ -47,6 +47,9 @@ type Config struct {
 	// Troubles go wrong at their epochs.
 	Troubles []Trouble
 
+	// GatewayPaths are where the gateway serves. Default: /rpc/v2, /rpc/v1 and
+	// /rpc/v0; gateways up to v1.8 had no /rpc/v2.
+	GatewayPaths []string
 	// WinningEvery asks every miner that listens at the gateway for a winning
 	// proof each so many epochs; 0 asks only through Network.AskWinning.
 	WinningEvery abi.ChainEpoch
@@ -102,6 +105,9 @@ func (c Config) withDefaults() (Config, error) {
 	}
 	if c.NetworkVersion == 0 {
 		c.NetworkVersion = 28
+	}
+	if len(c.GatewayPaths) == 0 {
+		c.GatewayPaths = []string{"/rpc/v2", "/rpc/v1", "/rpc/v0"}
 	}
 	if c.GenesisTime.IsZero() {
 		c.GenesisTime = time.Now()

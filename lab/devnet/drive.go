@@ -234,3 +234,7 @@ func (n *Network) askWinning(ctx context.Context, w *Winning) error {
 	}
 	return nil
 }
+
+// LoseWallet takes the wallet with an account's key away from the messager, or
+// brings it back.
+func (n *Network) LoseWallet(account abi.ActorID, lost bool) { n.messager.LoseWallet(account, lost) }

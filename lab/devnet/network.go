@@ -159,7 +159,7 @@ func (n *Network) listen() (err error) {
 	n.servers.gateway, err = serve.Start(serve.Config{
 		Addr: n.cfg.GatewayAddr, Namespace: "Gateway",
 		API:   gateway.NewAPI(n.gateway, gate("Gateway", gateway.Needs())),
-		Paths: []string{"/rpc/v2", "/rpc/v1", "/rpc/v0"}, Tokens: tokens,
+		Paths: n.cfg.GatewayPaths, Tokens: tokens,
 		VenusNamespaces: gateway.VenusNamespaces(), Log: n.cfg.Log,
 	})
 	return err

@@ -110,14 +110,14 @@ func TestMessager(t *testing.T) {
 	if got = <-done; got.State != 3 || got.Receipt.ExitCode != 0 || got.Confidence != 3 {
 		t.Errorf("on chain: %+v", got)
 	}
-	if _, err := m.GetMessageByUid(ctx, "two"); err == nil || err.Error() != "record not found" {
+	if _, err := m.GetMessageByUid(ctx, "two"); err == nil || err.Error() != "get message by id error: record not found" {
 		t.Errorf("unknown id: %v", err)
 	}
 	// A reorganisation takes the message off the chain and back onto it.
 	if err := r.Reorg(ctx, 5, true); err != nil {
 		t.Fatal(err)
 	}
-	if got = must[*venusMessage](t)(m.GetMessageByUid(ctx, "one")); got.State != 2 || got.Receipt != nil {
+	if got = must[*venusMessage](t)(m.GetMessageByUid(ctx, "one")); got.State != 2 || got.Receipt.ExitCode != -1 {
 		t.Errorf("after it was lost: %+v", got)
 	}
 	if n := len(r.Chain().Pending()); n != 1 {
@@ -125,16 +125,56 @@ func TestMessager(t *testing.T) {
 	}
 }
 
-// TestMessagerExpires gives a message up after its expiry epoch.
-func TestMessagerExpires(t *testing.T) {
+// TestMessagerNeverExpires goes on estimating after the expiry epoch, as the
+// real one has done since v1.9.
+func TestMessagerNeverExpires(t *testing.T) {
 	r := newRig(t, nil)
 	m := r.messager()
 	r.to(5)
 	must[string](t)(m.PushMessageWithId(t.Context(), "late", r.post(2, 0), &sendSpec{ExpireEpoch: 7}))
 	r.to(9)
-	got := must[*venusMessage](t)(m.WaitMessage(t.Context(), "late", 1))
-	if got.State != 4 {
+	got := must[*venusMessage](t)(m.GetMessageByUid(t.Context(), "late"))
+	if got.State != 1 || !strings.HasPrefix(got.ErrorMsg, "gas estimate: ") {
 		t.Errorf("%+v", got)
+	}
+}
+
+// TestMessagerWithoutWallet refuses a push without the sender's key, and says
+// why it waits where the wallet went away later.
+func TestMessagerWithoutWallet(t *testing.T) {
+	r := newRig(t, nil)
+	m := r.messager()
+	r.to(firstOpen + 1)
+	msg := r.post(2, 0)
+	must[string](t)(m.PushMessageWithId(t.Context(), "one", msg, nil))
+	id, _ := r.Chain().Account(msg.From)
+	r.LoseWallet(id, true)
+	r.to(firstOpen + 2)
+	if got := must[*venusMessage](t)(m.GetMessageByUid(t.Context(), "one")); got.State != 1 || !strings.Contains(got.ErrorMsg, "sign message failed: can't find a wallet") {
+		t.Errorf("%+v", got)
+	}
+	if _, err := m.PushMessageWithId(t.Context(), "two", msg, nil); err == nil || !strings.Contains(err.Error(), "not exists") {
+		t.Errorf("push without a wallet: %v", err)
+	}
+	r.LoseWallet(id, false)
+	r.to(firstOpen + 5)
+	if got := must[*venusMessage](t)(m.GetMessageByUid(t.Context(), "one")); got.State != 3 || got.ErrorMsg != "" {
+		t.Errorf("with its wallet: %+v", got)
+	}
+}
+
+// TestMessagerSignsTheNewestFirst gives a later push the lower nonce.
+func TestMessagerSignsTheNewestFirst(t *testing.T) {
+	r := newRig(t, nil)
+	m := r.messager()
+	r.to(firstOpen + 1)
+	must[string](t)(m.PushMessageWithId(t.Context(), "one", r.post(2, 0), nil))
+	must[string](t)(m.PushMessageWithId(t.Context(), "two", r.post(2, 1), nil))
+	r.to(firstOpen + 2)
+	one := must[*venusMessage](t)(m.GetMessageByUid(t.Context(), "one"))
+	two := must[*venusMessage](t)(m.GetMessageByUid(t.Context(), "two"))
+	if one.State != 2 || two.State != 2 || one.Nonce != two.Nonce+1 {
+		t.Errorf("nonces %d and %d", one.Nonce, two.Nonce)
 	}
 }
 

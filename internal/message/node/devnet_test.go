@@ -176,7 +176,7 @@ func TestPostLandsOnTheDevnet(t *testing.T) {
 }
 
 // What the actor would refuse is refused by the node at once; a messager takes
-// it, says why it waits, and gives it up when it expires.
+// it, says why it waits, for ever, and lets it be taken back.
 func TestRefusedPostOnTheDevnet(t *testing.T) {
 	overDevnet(t, func(t *testing.T, r *rig, s message.Sender) {
 		h, err := s.Push(t.Context(), "wrong deadline", r.post(t, 3), message.Spec{Fees: guideFees, Expire: r.open + 4})
@@ -194,7 +194,13 @@ func TestRefusedPostOnTheDevnet(t *testing.T) {
 			t.Errorf("found %+v, %v", o, err)
 		}
 		r.step(t, 6)
-		if o, err := s.Wait(t.Context(), h, 2); err != nil || o.State != message.Dropped || !strings.Contains(o.Reason, "expired") {
+		if o, err := s.Find(t.Context(), h); err != nil || o.State != message.Pending || o.Signed {
+			t.Errorf("found %+v, %v", o, err)
+		}
+		if err := s.GiveUp(t.Context(), h); err != nil {
+			t.Error(err)
+		}
+		if o, err := s.Wait(t.Context(), h, 2); err != nil || o.State != message.Dropped || !strings.Contains(o.Reason, "invalid deadline") {
 			t.Errorf("outcome %+v, %v", o, err)
 		}
 	})

@@ -11,6 +11,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math/rand/v2"
 	"slices"
 	"sync"
 
@@ -78,9 +79,13 @@ type Gateway struct {
 }
 
 type listener struct {
-	id  uuid.UUID
-	out chan *Request
+	id   uuid.UUID
+	out  chan *Request
+	gone <-chan struct{} // closed with its connection
 }
+
+// errClosed is what a request comes to whose connection broke.
+var errClosed = errors.New("channel closed")
 
 // New returns a gateway without connections.
 func New(log *slog.Logger) *Gateway {
@@ -105,7 +110,7 @@ func (g *Gateway) Connected() []address.Address {
 
 // listen registers a connection until ctx ends.
 func (g *Gateway) listen(ctx context.Context, miner address.Address) (<-chan *Request, error) {
-	l := &listener{id: uuid.New(), out: make(chan *Request)}
+	l := &listener{id: uuid.New(), out: make(chan *Request), gone: ctx.Done()}
 	payload, err := json.Marshal(initConnect{ChannelId: l.id})
 	if err != nil {
 		return nil, fmt.Errorf("encoding the first event: %w", err)
@@ -159,22 +164,44 @@ func (g *Gateway) unregister(miner address.Address, l *listener) {
 	g.log.Info("winning PoSt listener gone", "miner", miner, "channel", l.id)
 }
 
-// Compute asks a connected miner for a winning proof and returns its answer
-// unverified. The newest connection is asked.
+// Compute asks a miner's connections for a winning proof and returns the answer
+// unverified. As the real one does, it asks one of them, chosen at random, and
+// takes its answer for final, an error too; where that connection breaks it asks
+// all others and takes the first answer.
 func (g *Gateway) Compute(ctx context.Context, miner address.Address, q ComputeProofRequest) ([]proof.PoStProof, error) {
 	payload, err := json.Marshal(q)
 	if err != nil {
 		return nil, fmt.Errorf("encoding the request: %w", err)
 	}
+	g.mu.Lock()
+	ls := slices.Clone(g.listeners[miner])
+	g.mu.Unlock()
+	if len(ls) == 0 {
+		return nil, fmt.Errorf("%w %s", ErrNoListener, miner)
+	}
+	rand.Shuffle(len(ls), func(i, j int) { ls[i], ls[j] = ls[j], ls[i] })
+	a, err := g.ask(ctx, ls[0], payload)
+	if errors.Is(err, errClosed) && len(ls) > 1 {
+		a, err = g.askAll(ctx, ls[1:], payload)
+	}
+	if err != nil {
+		return nil, err
+	}
+	if a.Error != "" {
+		return nil, errors.New(a.Error)
+	}
+	var proofs []proof.PoStProof
+	if err := json.Unmarshal(a.Payload, &proofs); err != nil {
+		return nil, fmt.Errorf("answer of miner %s: %w", miner, err)
+	}
+	return proofs, nil
+}
+
+// ask sends a request down one connection and waits for its answer.
+func (g *Gateway) ask(ctx context.Context, l *listener, payload []byte) (*Response, error) {
 	r := &Request{ID: uuid.New(), Method: "ComputeProof", Payload: payload}
 	answer := make(chan *Response, 1)
 	g.mu.Lock()
-	ls := g.listeners[miner]
-	if len(ls) == 0 {
-		g.mu.Unlock()
-		return nil, fmt.Errorf("%s: %w", miner, ErrNoListener)
-	}
-	l := ls[len(ls)-1]
 	g.waiting[r.ID] = answer
 	g.mu.Unlock()
 	defer func() {
@@ -182,23 +209,47 @@ func (g *Gateway) Compute(ctx context.Context, miner address.Address, q ComputeP
 		defer g.mu.Unlock()
 		delete(g.waiting, r.ID)
 	}()
-
-	if !relay(ctx, l.out, r) {
-		return nil, fmt.Errorf("miner %s did not take the request: %w", miner, ctx.Err())
+	select {
+	case l.out <- r:
+	case <-l.gone:
+		return nil, errClosed
+	case <-ctx.Done():
+		return nil, fmt.Errorf("send request cancel by context %w", ctx.Err())
 	}
 	select {
 	case a := <-answer:
-		if a.Error != "" {
-			return nil, fmt.Errorf("miner %s: %s", miner, a.Error)
-		}
-		var proofs []proof.PoStProof
-		if err := json.Unmarshal(a.Payload, &proofs); err != nil {
-			return nil, fmt.Errorf("answer of miner %s: %w", miner, err)
-		}
-		return proofs, nil
+		return a, nil
+	case <-l.gone:
+		return nil, errClosed
 	case <-ctx.Done():
-		return nil, fmt.Errorf("miner %s did not answer: %w", miner, ctx.Err())
+		return nil, fmt.Errorf("cancel by context %w", ctx.Err())
 	}
+}
+
+// askAll sends a request down several connections and returns the first answer.
+func (g *Gateway) askAll(ctx context.Context, ls []*listener, payload []byte) (*Response, error) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	type result struct {
+		a   *Response
+		err error
+	}
+	results := make(chan result, len(ls))
+	for _, l := range ls {
+		go func() {
+			a, err := g.ask(ctx, l, payload)
+			results <- result{a, err}
+		}()
+	}
+	var last error
+	for range ls {
+		r := <-results
+		if r.err == nil {
+			return r.a, nil
+		}
+		last = r.err
+	}
+	return nil, fmt.Errorf("all request failed: ComputeProof %w", last)
 }
 
 // respond hands an answer to whoever asked.

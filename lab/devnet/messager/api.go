@@ -3,6 +3,9 @@ package messager
 import (
 	"context"
 	"errors"
+	"fmt"
+	"slices"
+	"time"
 
 	"github.com/filecoin-project/go-address"
 	"github.com/filecoin-project/go-jsonrpc/auth"
@@ -21,8 +24,8 @@ func Needs() map[string]auth.Permission {
 	return map[string]auth.Permission{
 		"PushMessage":       serve.Write,
 		"PushMessageWithId": serve.Write,
-		"ReplaceMessage":    serve.Admin,
-		"MarkBadMessage":    serve.Admin,
+		"ReplaceMessage":    serve.Write,
+		"MarkBadMessage":    serve.Write,
 	}
 }
 
@@ -67,33 +70,59 @@ func (a *API) HasMessageByUid(ctx context.Context, id string) (bool, error) {
 
 // GetMessageByUid returns a message.
 func (a *API) GetMessageByUid(ctx context.Context, id string) (*Message, error) {
-	return serve.Call(a.gate, ctx, "GetMessageByUid", func() (*Message, error) { return a.m.get(id) })
+	return serve.Call(a.gate, ctx, "GetMessageByUid", func() (*Message, error) {
+		msg, err := a.m.get(id)
+		if err != nil {
+			return nil, fmt.Errorf("get message by id error: %w", err)
+		}
+		return msg, nil
+	})
 }
 
 // WaitMessage waits until a message has more than the given confidence, failed,
 // or was replaced.
 func (a *API) WaitMessage(ctx context.Context, id string, confidence uint64) (*Message, error) {
-	return serve.Call(a.gate, ctx, "WaitMessage", func() (*Message, error) { return a.m.wait(ctx, id, confidence) })
+	return serve.Call(a.gate, ctx, "WaitMessage", func() (*Message, error) {
+		if _, err := a.m.get(id); err != nil {
+			return nil, fmt.Errorf("get message by id error: %w", err)
+		}
+		return a.m.wait(ctx, id, confidence)
+	})
 }
 
 // ReplaceMessage sends a message again for another price and returns its new CID.
 func (a *API) ReplaceMessage(ctx context.Context, p *ReplaceParams) (cid.Cid, error) {
 	return serve.Call(a.gate, ctx, "ReplaceMessage", func() (cid.Cid, error) {
 		if p == nil {
-			return cid.Undef, errors.New("no message to replace")
+			return cid.Undef, errors.New("params is nil")
 		}
-		return a.m.replace(*p)
+		return a.m.replace(ctx, *p)
 	})
 }
 
-// MarkBadMessage gives a message up.
+// MarkBadMessage gives a message up, whatever its state; an unknown id is no
+// error. A signed message stays in the node's pool.
 func (a *API) MarkBadMessage(ctx context.Context, id string) error {
 	return serve.Do(a.gate, ctx, "MarkBadMessage", func() error {
-		if _, err := a.m.get(id); err != nil {
-			return err
+		if _, err := a.m.get(id); err == nil {
+			a.m.update(id, func(m *Message) { m.State = FailedMsg })
 		}
-		a.m.update(id, func(m *Message) { m.State = FailedMsg })
 		return nil
+	})
+}
+
+// ListMessageByFromState returns a page of a sender's messages in a state, by
+// the time of their push, those older than age.
+func (a *API) ListMessageByFromState(ctx context.Context, from address.Address, state State, ascending bool, page, size int, age time.Duration) ([]*Message, error) {
+	return serve.Call(a.gate, ctx, "ListMessageByFromState", func() ([]*Message, error) {
+		all := slices.DeleteFunc(a.m.All(), func(m *Message) bool {
+			return m.State != state || from != address.Undef && m.From != from || age != 0 && time.Since(m.CreatedAt) < age
+		})
+		if !ascending {
+			slices.Reverse(all)
+		}
+		first := min(max(page-1, 0)*size, len(all))
+		return all[first:min(first+size, len(all))], nil
 	})
 }
 
@@ -114,21 +143,6 @@ func (a *API) ListMessageByAddress(ctx context.Context, from address.Address) ([
 // WalletHas reports whether the messager can sign for an address.
 func (a *API) WalletHas(ctx context.Context, addr address.Address) (bool, error) {
 	return serve.Call(a.gate, ctx, "WalletHas", func() (bool, error) {
-		_, err := a.m.chain.AccountKey(addr)
-		return err == nil, nil
+		return a.m.signs(addr), nil
 	})
-}
-
-// All returns copies of all messages, oldest first.
-func (m *Messager) All() []*Message {
-	m.mu.Lock()
-	ids := append([]string(nil), m.order...)
-	m.mu.Unlock()
-	var out []*Message
-	for _, id := range ids {
-		if msg, err := m.get(id); err == nil {
-			out = append(out, msg)
-		}
-	}
-	return out
 }

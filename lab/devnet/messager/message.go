@@ -16,13 +16,12 @@ type State int
 
 // The states of a message.
 const (
-	UnKnown     State = iota
-	UnFillMsg         // waits for a nonce, gas and a signature
-	FillMsg           // signed and sent to the node
-	OnChainMsg        // executed; look at the receipt
-	FailedMsg         // given up
-	ReplacedMsg       // another message took its nonce
-	NoWalletMsg       // nobody holds the sender's key
+	UnKnown          State = iota
+	UnFillMsg              // waits for a nonce, gas and a signature
+	FillMsg                // signed and sent to the node
+	OnChainMsg             // executed; look at the receipt
+	FailedMsg              // given up
+	NonceConflictMsg       // another message took its nonce
 )
 
 // SendSpec limits what a message may cost and how long it is tried.
