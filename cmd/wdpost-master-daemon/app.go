@@ -5,17 +5,15 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"log/slog"
 	"os"
-	"path/filepath"
 
 	"github.com/urfave/cli/v3"
 
+	"wdpost/internal/attr"
 	"wdpost/internal/config"
-	"wdpost/internal/queue"
-	"wdpost/internal/queue/mysql"
-	"wdpost/internal/queue/sqlite"
+	"wdpost/internal/extprover"
+	"wdpost/internal/master"
 )
 
 // app is what the subcommands share.
@@ -24,16 +22,9 @@ type app struct {
 	stdin  *os.File
 	stdout io.Writer // answers and listings; everything else goes to the log
 	getenv func(string) string
-	hard   context.Context // ends at the second stop signal
 
 	configPath string
 }
-
-// defaultConfig is the guide's name of the config file.
-const defaultConfig = "wdpost_master.toml"
-
-// defaultFile is the SQLite file beside the config file where no url is set.
-const defaultFile = "wdpost_master.db"
 
 // command returns the command line.
 func (a *app) command() *cli.Command {
@@ -49,7 +40,7 @@ func (a *app) command() *cli.Command {
 		Writer:    a.stdout,
 		ErrWriter: os.Stderr,
 		Flags: []cli.Flag{&cli.StringFlag{
-			Name: "config", Aliases: []string{"c"}, Value: defaultConfig, Usage: "config `FILE`", Destination: &a.configPath,
+			Name: "config", Aliases: []string{"c"}, Value: "wdpost_master.toml", Usage: "config `FILE`", Destination: &a.configPath,
 		}},
 		Action:                serve,
 		ExitErrHandler:        func(context.Context, *cli.Command, error) {}, // main maps errors to exit codes
@@ -63,6 +54,26 @@ func (a *app) command() *cli.Command {
 	}
 }
 
+// daemon serves until ctx ends or, as a child, until the parent is gone.
+func (a *app) daemon(ctx context.Context) error {
+	reporter, err := extprover.OpenReporter()
+	if err != nil {
+		return err
+	}
+	defer func() { _ = reporter.Close() }() // nothing is said after it
+	cfg, err := a.load(true)
+	if err != nil {
+		return err
+	}
+	m, err := master.New(ctx, master.Config{
+		File: cfg, Path: a.configPath, Stdin: a.stdin, Stdout: a.stdout, Getenv: a.getenv, Log: a.log, Reporter: reporter,
+	})
+	if err != nil {
+		return err
+	}
+	return m.Run(ctx)
+}
+
 // load reads the config file and logs what is suspicious in it.
 func (a *app) load(warn bool) (config.Master, error) {
 	cfg, warnings, err := config.LoadMaster(a.configPath)
@@ -71,50 +82,19 @@ func (a *app) load(warn bool) (config.Master, error) {
 	}
 	if warn {
 		for _, w := range warnings {
-			a.log.Warn(w, "file", a.configPath)
+			a.log.Warn(w, attr.Path(a.configPath))
 		}
 	}
 	return cfg, nil
 }
 
-// store is a queue.Store that can be migrated.
-type store interface {
-	queue.Store
-	Migrate(ctx context.Context) (version int64, err error)
-	MigrateDown(ctx context.Context, version int64) (int64, error)
-}
-
-// database prepares the configured database without connecting. create allows
-// a missing SQLite file to be made.
-func (a *app) database(cfg config.Database, create bool) (store, config.DatabaseURL, error) {
-	url, err := config.ParseDatabaseURL(cfg.URL)
-	if err != nil {
-		return nil, url, fmt.Errorf("%s: db.url: %w", a.configPath, err)
-	}
-	if url.Driver == config.DriverSQLite {
-		if url.Path == "" {
-			url.Path = filepath.Join(filepath.Dir(a.configPath), defaultFile)
-		}
-		if _, err := os.Stat(url.Path); !create && errors.Is(err, fs.ErrNotExist) {
-			return nil, url, fmt.Errorf("no tasks yet: %w; the daemon makes the file when it starts", err)
-		}
-		db, err := sqlite.OpenUnmigrated(url.Path, a.log)
-		return db, url, err
-	}
-	db, err := mysql.OpenUnmigrated(mysql.Config{
-		User: url.User, Password: url.Password, Address: url.Host, Database: url.Name, TLS: mysql.TLSMode(url.TLS),
-		MinConnections: cfg.MinConnections, MaxConnections: cfg.MaxConnections, IdleTimeout: cfg.IdleTimeout.D(),
-	}, a.log)
-	return db, url, err
-}
-
 // withStore opens the database for a command and closes it afterwards.
-func (a *app) withStore(create bool, do func(store) error) error {
+func (a *app) withStore(create bool, do func(master.Store) error) error {
 	cfg, err := a.load(false)
 	if err != nil {
 		return err
 	}
-	db, _, err := a.database(cfg.DB, create)
+	db, err := master.OpenStore(cfg, a.configPath, create, a.log)
 	if err != nil {
 		return err
 	}
@@ -125,12 +105,12 @@ func (a *app) migrateCommand() *cli.Command {
 	var down int64
 	return &cli.Command{
 		Name:  "migrate",
-		Usage: "bring the database to the version this program needs; the daemon does so too when it starts",
+		Usage: "bring the database to the version this program needs, and make anew what was dropped; the daemon does so too when it starts",
 		Flags: []cli.Flag{&cli.Int64Flag{
 			Name: "down-to", Value: -1, Usage: "undo migrations above `VERSION`; 0 leaves the guide's own tables. Tasks are kept", Destination: &down,
 		}},
 		Action: func(ctx context.Context, _ *cli.Command) error {
-			return a.withStore(true, func(db store) error {
+			return a.withStore(true, func(db master.Store) error {
 				migrate := db.Migrate
 				if down >= 0 {
 					migrate = func(ctx context.Context) (int64, error) { return db.MigrateDown(ctx, down) }

@@ -74,7 +74,6 @@ func startChild(t *testing.T, databaseURL string) *child {
 	c.stdin, c.stdout = parent, bufio.NewReader(answers)
 	a := &app{log: slog.New(slog.NewTextHandler(c.log, nil)), stdin: in, stdout: out, getenv: func(string) string { return "" }, configPath: path}
 	ctx, cancel := context.WithCancel(context.Background())
-	a.hard = ctx
 	go func() {
 		c.ended <- a.daemon(ctx)
 		_ = out.Close() // a parent that reads on sees the end

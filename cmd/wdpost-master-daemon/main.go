@@ -26,14 +26,13 @@ import (
 func main() { os.Exit(realMain()) }
 
 func realMain() int {
-	soft, hard, release := run.Signals(context.Background())
+	soft, _, release := run.Signals(context.Background())
 	defer release()
 	a := &app{
 		log:    run.NewLogger(os.Stderr, os.Getenv("RUST_LOG")),
 		stdin:  os.Stdin,
 		stdout: os.Stdout,
 		getenv: os.Getenv,
-		hard:   hard,
 	}
 	err := a.command().Run(soft, os.Args)
 	if err == nil || errors.Is(err, run.ErrStopping) {

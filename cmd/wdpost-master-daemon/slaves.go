@@ -7,19 +7,11 @@ import (
 	"time"
 
 	"github.com/urfave/cli/v3"
-)
 
-// slaveView is a slave as commands print it. Times are Unix seconds.
-type slaveView struct {
-	Name       string `json:"name"`
-	Version    string `json:"version"`
-	Address    string `json:"address"`
-	Concurrent int    `json:"concurrent"`
-	Running    int    `json:"running"`
-	FirstSeen  int64  `json:"first_seen"`
-	LastSeen   int64  `json:"last_seen"`
-	Draining   bool   `json:"draining"`
-}
+	"wdpost/internal/master"
+	"wdpost/internal/queue"
+	"wdpost/internal/task"
+)
 
 func (a *app) slavesCommand() *cli.Command {
 	drain := func(name, usage string, on bool) *cli.Command {
@@ -29,7 +21,7 @@ func (a *app) slavesCommand() *cli.Command {
 				if !c.Args().Present() {
 					return fmt.Errorf("slaves %s: name at least one slave", name)
 				}
-				return a.withStore(false, func(db store) error {
+				return a.withStore(false, func(db master.Store) error {
 					for _, slave := range c.Args().Slice() {
 						if err := db.DrainSlave(ctx, slave, on); err != nil {
 							return err
@@ -55,7 +47,7 @@ func (a *app) slavesCommand() *cli.Command {
 				Name: "list", Usage: "list the slaves seen lately",
 				Flags: []cli.Flag{
 					&cli.BoolFlag{Name: "json", Usage: "print JSON"},
-					&cli.DurationFlag{Name: "seen-within", Value: 5 * time.Minute, Usage: "only slaves seen within `DURATION`"},
+					&cli.StringFlag{Name: "seen-within", Value: "5m", Usage: "only slaves seen within `DURATION`, such as 2days"},
 				},
 				Action: a.listSlaves,
 			},
@@ -67,26 +59,37 @@ func (a *app) slavesCommand() *cli.Command {
 
 // listSlaves prints the listing.
 func (a *app) listSlaves(ctx context.Context, c *cli.Command) error {
-	return a.withStore(false, func(db store) error {
-		now, err := db.Now(ctx)
+	within, err := duration(c, "seen-within")
+	if err != nil {
+		return err
+	}
+	return a.withStore(false, func(db master.Store) error {
+		at, err := db.Now(ctx)
 		if err != nil {
 			return err
 		}
-		slaves, err := db.Slaves(ctx, now.Time.Add(-c.Duration("seen-within")).Unix())
+		now := at.Time.Unix()
+		slaves, err := db.Slaves(ctx, now-int64(within/time.Second))
 		if err != nil {
 			return err
+		}
+		running, err := db.List(ctx, queue.Filter{States: []task.State{task.Running}, Limit: 10_000})
+		if err != nil {
+			return err
+		}
+		views := make([]slaveView, len(slaves))
+		for i, s := range slaves {
+			views[i] = slaveViewOf(s, running, now)
 		}
 		if c.Bool("json") {
-			views := make([]slaveView, len(slaves))
-			for i, s := range slaves {
-				views[i] = slaveView{s.Name, s.Version, s.Address, s.Concurrent, s.Running, s.FirstSeen, s.LastSeen, s.Draining}
-			}
 			return printJSON(a.stdout, views)
 		}
 		w := tabwriter.NewWriter(a.stdout, 2, 4, 2, ' ', 0)
-		fmt.Fprintln(w, "Name\tVersion\tAddress\tConcurrent\tRunning\tLast seen\tDraining")
-		for _, s := range slaves {
-			fmt.Fprintf(w, "%s\t%s\t%s\t%d\t%d\t%s\t%v\n", s.Name, s.Version, s.Address, s.Concurrent, s.Running, clockTime(s.LastSeen), s.Draining)
+		fmt.Fprintln(w, "Name\tState\tBuild\tCores\tMemory\tSizes\tConcurrent\tRunning\tProving\tAddress\tLast seen\tFailures\tLast error")
+		for _, v := range views {
+			cores, memory := v.machine()
+			fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%d\t%d\t%s\t%s\t%s\t%d\t%s\n", v.Name, v.State, v.Version, cores, memory, v.sizes(),
+				v.Concurrent, v.Running, v.proving(), v.Address, clockTime(v.LastSeen), v.Failures, v.trouble())
 		}
 		return w.Flush()
 	})

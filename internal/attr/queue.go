@@ -54,3 +54,6 @@ func Patience(d time.Duration) slog.Attr { return slog.Duration("patience", d) }
 
 // Slaves is a number of slaves.
 func Slaves(n int) slog.Attr { return slog.Int("slaves", n) }
+
+// SchemaVersion is the version of a database's tables.
+func SchemaVersion(v int64) slog.Attr { return slog.Int64("schemaVersion", v) }

@@ -13,6 +13,7 @@ const (
 	SlaveFails          Kind = "slave_fails"
 	SlaveWaits          Kind = "slave_waits"
 	TokenInPlainText    Kind = "token_in_plain_text"
+	MasterPortTaken     Kind = "master_port_taken"
 )
 
 var queueKinds = []Entry{
@@ -26,5 +27,6 @@ var queueKinds = []Entry{
 	{SlaveNameTwice, None, "two slaves run under one name", "give each slave a [slave] name of its own"},
 	{SlaveFails, None, "a slave fails again and again", "look at the log of that slave, or drain it: wdpost-master-daemon slaves drain"},
 	{SlaveWaits, None, "a slave takes no tasks", "mend what the slave names"},
+	{MasterPortTaken, Window, "the address on which a master serves slaves is taken by another program", "end the program that has it, or choose another [server] listen"},
 	{TokenInPlainText, None, "the token of the slaves travels in plain text", "set [server.tls] of the master and [master.tls] of the slaves, or listen on an address of your own network only"},
 }

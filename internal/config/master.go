@@ -120,7 +120,7 @@ func (m *Master) check(c *checker) {
 		c.require(t.Cert != "" && t.Key != "", "server.tls", "needs both cert and key")
 	}
 	switch {
-	case m.Server.TLS != nil || !isPublic(m.Server.Listen):
+	case m.Server.TLS != nil || !IsPublic(m.Server.Listen):
 	case m.Server.Token != "":
 		c.warn("server.listen", "%s is reachable from other machines without TLS: token and tasks travel in plain text; set [server.tls] unless the network is your own", m.Server.Listen)
 	default:
@@ -169,8 +169,8 @@ func (c *checker) address(key, addr string, required bool) {
 	c.require(err == nil, key, "%q: the port must be a number from 0 to 65535", addr)
 }
 
-// isPublic reports whether a listener on addr is reachable from other machines.
-func isPublic(addr string) bool {
+// IsPublic reports whether a listener on addr is reachable from other machines.
+func IsPublic(addr string) bool {
 	host, _, err := net.SplitHostPort(addr)
 	if err != nil {
 		return false

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"sync"
 	"time"
 
@@ -90,4 +92,17 @@ func (q *Queue) awaitDatabase(ctx context.Context) error {
 			return nil
 		}
 	}
+}
+
+// Database says in a few words how the database is: "ready", or why not.
+func (q *Queue) Database() string {
+	if err := q.door.check(); err != nil {
+		return cause(err)
+	}
+	q.away.mu.Lock()
+	defer q.away.mu.Unlock()
+	for _, what := range slices.Sorted(maps.Keys(q.away.what)) {
+		return cause(q.away.what[what])
+	}
+	return "ready"
 }

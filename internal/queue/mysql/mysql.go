@@ -199,6 +199,12 @@ func (db *DB) Version(ctx context.Context) (have, need int64, err error) {
 	return have, need, db.explain(err)
 }
 
+// MaxPacket is the largest statement that the server takes, in bytes.
+func (db *DB) MaxPacket(ctx context.Context) (limit int64, err error) {
+	err = db.pool.QueryRowContext(ctx, `SELECT @@max_allowed_packet`).Scan(&limit)
+	return limit, db.explain(err)
+}
+
 // Close closes all connections.
 func (db *DB) Close() error { return db.pool.Close() }
 
