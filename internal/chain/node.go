@@ -16,6 +16,7 @@ import (
 	"wdpost/internal/condition"
 	"wdpost/internal/endpoint"
 	"wdpost/internal/lotus"
+	"wdpost/internal/patience"
 )
 
 // service is a Lotus-compatible node, or Venus's chain service.
@@ -143,12 +144,8 @@ func (n *Node) Run(ctx context.Context) error {
 	for {
 		began := time.Now()
 		n.Probe(ctx)
-		pause := time.NewTimer(max(n.probeInterval()-time.Since(began), 50*time.Millisecond))
-		select {
-		case <-ctx.Done():
-			pause.Stop()
+		if patience.Sleep(ctx, max(n.probeInterval()-time.Since(began), 50*time.Millisecond)) != nil {
 			return nil
-		case <-pause.C:
 		}
 	}
 }

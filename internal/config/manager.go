@@ -28,8 +28,10 @@ type Common struct {
 // (/ip4/127.0.0.1/tcp/1234/ws) or a url (ws://127.0.0.1:1234/rpc/v1); with
 // "token:" before it, the token is used for that address instead of Token.
 type API struct {
-	// Chain is the node, or a list of nodes tried in this order. Default: the
-	// first Gateway.
+	// Chain is the node, or a list of nodes of one network: the one with the
+	// heaviest head that is fresh by the clock is used, among equals the first
+	// one. Where two follow different networks the first one's is right. An http
+	// address is polled instead of streamed. Default: the first Gateway.
 	Chain Strings `is:"endpoint or list"`
 	// Messager signs, sends and watches messages. Default: the first Gateway.
 	// "none" sends through the node itself.
@@ -40,8 +42,9 @@ type API struct {
 	Gateway Strings `is:"endpoint or list"`
 	// Token is presented to all of them.
 	Token string
-	// ChainEventInterval is how often the head is asked for where the stream of
-	// head changes says nothing. Default 1m.
+	// ChainEventInterval is how long the stream of head changes may be silent at
+	// most before the head is asked for every few seconds; an epoch and a quarter
+	// is enough where that is less. Default 1m.
 	ChainEventInterval Duration
 }
 
