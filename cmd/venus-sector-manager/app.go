@@ -60,6 +60,7 @@ func (a *app) command() *cli.Command {
 					},
 					a.utilConfig(),
 					a.utilLog(),
+					a.utilNotify(),
 					{
 						Name: "post", Usage: "prove and verify by hand, without daemon or chain",
 						Commands: []*cli.Command{a.postProve(), a.postVerify()},

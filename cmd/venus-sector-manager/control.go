@@ -3,8 +3,11 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"maps"
 	"net/url"
+	"slices"
 	"strings"
 
 	"github.com/urfave/cli/v3"
@@ -102,4 +105,39 @@ func (a *app) utilLog() *cli.Command {
 		}},
 		Action: a.needSubcommand,
 	}
+}
+
+// utilNotify tries the receivers of notifications.
+func (a *app) utilNotify() *cli.Command {
+	return &cli.Command{
+		Name: "notify", Usage: "try the notifications",
+		Commands: []*cli.Command{{
+			Name: "test", Usage: "send a test message to every [[Common.Notify]]; fails when one does not take it",
+			Action: a.notifyTest,
+		}},
+		Action: a.needSubcommand,
+	}
+}
+
+func (a *app) notifyTest(ctx context.Context, cmd *cli.Command) error {
+	home, err := a.home(cmd)
+	if err != nil {
+		return err
+	}
+	results, err := manager.TestNotifications(ctx, home, a.log)
+	if err != nil {
+		return err
+	}
+	if len(results) == 0 {
+		return fmt.Errorf("no receiver is configured: add a [[Common.Notify]] section")
+	}
+	var failed []error
+	for _, name := range slices.Sorted(maps.Keys(results)) {
+		if err := results[name]; err != nil {
+			failed = append(failed, fmt.Errorf("%s: %w", name, err))
+			continue
+		}
+		fmt.Fprintf(a.stdout, "%s: sent\n", name)
+	}
+	return errors.Join(failed...)
 }

@@ -20,9 +20,44 @@ type Common struct {
 	API           API
 	PieceStores   []PieceStore `effect:"none"`
 	PersistStores []PersistStore
-	MongoKVStore  MongoKVStore
-	Proving       Proving
+	// ScanPersistStores are folders, or patterns of them, that are looked
+	// through at the start and at each reload: every one with a file
+	// sectorstore.json in it is a store, as if it stood in a
+	// [[Common.PersistStores]] of its own. Default: none.
+	ScanPersistStores []string
+	MongoKVStore      MongoKVStore
+	Proving           Proving
+	// Notify are receivers of notifications.
+	Notify []Notify
+	// Settings of newer releases of this program's model, which steer sealing
+	// and deals.
+	Plugins, PieceStorePreset, PersistStorePreset, DB Foreign `effect:"none"`
 }
+
+// Notify is one receiver of notifications: it is told what keeps windows from
+// being proven, and when that is over.
+type Notify struct {
+	// Kind is webhook (Alertmanager's form), dingtalk, feishu, wecom, telegram or
+	// slack. Required.
+	Kind string
+	// URL is that of the webhook or the robot; for telegram
+	// https://api.telegram.org/botTOKEN. It is a secret. Required.
+	URL string
+	// Secret is what robots of DingTalk and Feishu want messages signed with.
+	Secret string
+	// Chat is the id of Telegram's chat.
+	Chat string
+	// Least is the mildest cost that is told: window, sectors, money or none.
+	// Default money.
+	Least string
+	// Repeat is how often what stands is told again. Default 6h.
+	Repeat Duration
+	// Daily is when a summary of the last 24 hours is sent, local time, as 09:00.
+	// Default: never.
+	Daily string
+}
+
+func (n *Notify) setDefaults() { *n = Notify{Least: "money", Repeat: Duration(6 * time.Hour)} }
 
 // API says where the services of the chain are. An address is a multiaddr
 // (/ip4/127.0.0.1/tcp/1234/ws) or a url (ws://127.0.0.1:1234/rpc/v1); with
@@ -118,6 +153,8 @@ type Proving struct {
 	// MaxStuck is how many reads may be stuck in one store before the store is
 	// set aside. Default 16.
 	MaxStuck int
+	// WorkerProver belongs to another way of proving; see ext-prover.cfg.
+	WorkerProver Foreign `effect:"none"`
 }
 
 // Fee is what a message may cost.

@@ -1,6 +1,11 @@
 package config
 
-import "fmt"
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+)
 
 // Limits of the mainnet rules used to check settings against each other; the
 // daemon takes the real ones from the node.
@@ -26,7 +31,28 @@ func (m *Manager) check(c *checker) {
 		c.require(k.DSN != "" && k.DatabaseName != "", "Common.MongoKVStore", "is enabled, so it needs DSN and DatabaseName")
 	}
 	m.checkStores(c)
+	for i, n := range m.Common.Notify {
+		n.check(c, fmt.Sprintf("Common.Notify[%d]", i))
+	}
 	m.checkMiners(c)
+}
+
+// Kinds of receivers of notifications, and costs of what they are told.
+var (
+	notifyKinds = []string{"webhook", "dingtalk", "feishu", "wecom", "telegram", "slack"}
+	notifyCosts = []string{"window", "sectors", "money", "none"}
+)
+
+func (n Notify) check(c *checker, key string) {
+	c.require(slices.Contains(notifyKinds, n.Kind), key+".Kind", "%q is none of %s", n.Kind, strings.Join(notifyKinds, ", "))
+	c.require(slices.Contains(notifyCosts, n.Least), key+".Least", "%q is none of %s", n.Least, strings.Join(notifyCosts, ", "))
+	c.require(strings.HasPrefix(n.URL, "https://") || strings.HasPrefix(n.URL, "http://"), key+".URL", "must begin with https:// or http://")
+	c.require(n.Kind != "telegram" || n.Chat != "", key+".Chat", "is needed for telegram: the id of the chat")
+	c.positive(key+".Repeat", n.Repeat)
+	if n.Daily != "" {
+		_, err := time.Parse("15:04", n.Daily)
+		c.require(err == nil, key+".Daily", "%q is no time of day, as 09:00", n.Daily)
+	}
 }
 
 func (m *Manager) checkStores(c *checker) {

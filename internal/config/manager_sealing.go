@@ -5,6 +5,12 @@ import "slices"
 // The sections of this file are accepted so that an existing sector-manager.cfg
 // can be used as it is. They steer sealing, which is not done here.
 
+// Foreign is a key or section that belongs to another program: whatever it holds
+// is accepted.
+type Foreign struct{}
+
+func (*Foreign) setTOML(any) error { return nil }
+
 // MinerSector is [Miners.Sector].
 type MinerSector struct {
 	InitNumber           uint64
@@ -53,6 +59,8 @@ type CommitmentBatch struct {
 	Enabled                bool
 	Threshold              int
 	MaxWait, CheckInterval Duration
+
+	BatchCommitAboveBaseFee FIL
 	Fee
 }
 

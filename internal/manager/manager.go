@@ -61,6 +61,9 @@ type Manager struct {
 	book     *history.Book
 	diary    *diary
 	viewers  viewers
+	notifier Notifier
+	today    tally
+	folded   atomic.Int64 // when the verdict was last made, in Unix nanoseconds
 	teller   *teller
 	reloads  chan reload
 	down     map[string]time.Time // processors by name: not ready since; of fold
@@ -92,6 +95,10 @@ func New(ctx context.Context, cfg Config) (*Manager, error) {
 		return nil, err
 	}
 	m.figures = newFigures(s.manager.Miners)
+	if m.notifier, err = cfg.Parts.Notifier(notifyConfig(s.manager.Common.Notify, m.board, m.log)); err != nil {
+		return nil, err
+	}
+	m.board.Watch(m.notifier.Changed)
 	m.stores = newStores(m, s.manager.Common.Proving)
 	m.records = newRecords(m)
 	if cfg.ExtProver {
@@ -162,6 +169,7 @@ func (m *Manager) Run(ctx context.Context, lis net.Listener) error {
 	group.Go(func() error { return run.ServeHTTP(ctx, lis, m.pages()) })
 	group.Go(func() error { return m.serveControl(ctx) })
 	for name, part := range map[string]func(context.Context) error{
+		"notifications": m.notifier.Run, "summary": m.summaries, "service manager": m.tellServiceManager,
 		"node": m.node.Run, "stores": m.stores.run, "verdict": m.watch, "records": m.records.run, "reload": m.takeReloads,
 		"history": m.book.Run,
 	} {

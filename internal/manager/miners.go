@@ -363,9 +363,3 @@ func (m *Manager) newWinning(addr address.Address, info *lotus.MinerInfo, p *min
 		Miners: []winning.Miner{{Address: addr, SectorSize: uint64(info.SectorSize)}},
 	})
 }
-
-// outcome takes in what a poster tells: it is counted, and noted in the history.
-func (m *Manager) outcome(o poster.Outcome) {
-	m.figures.outcome(o)
-	m.note(o)
-}

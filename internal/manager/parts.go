@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"wdpost/internal/chain"
+	"wdpost/internal/condition"
 	"wdpost/internal/extprover"
 	"wdpost/internal/ledger"
 	"wdpost/internal/ledger/mongo"
@@ -12,6 +13,7 @@ import (
 	"wdpost/internal/message/messager"
 	"wdpost/internal/message/node"
 	payers "wdpost/internal/message/sender"
+	"wdpost/internal/notify"
 	"wdpost/internal/poster"
 	"wdpost/internal/prover"
 	"wdpost/internal/sector"
@@ -86,6 +88,14 @@ type Winning interface {
 	Healthy() error
 }
 
+// Notifier tells people.
+type Notifier interface {
+	Run(ctx context.Context) error
+	Changed(condition.Change)
+	Event(notify.Event)
+	Test(ctx context.Context) map[string]error
+}
+
 // Payers say who can pay for a message.
 type Payers interface {
 	Senders(ctx context.Context, wish message.Wish) ([]message.Candidate, error)
@@ -107,6 +117,7 @@ type Parts struct {
 	Checker    func(*sector.Locator, *sector.Guard) Checker
 	Poster     func(poster.Config) (Poster, error)
 	Winning    func(winning.Config) (Winning, error)
+	Notifier   func(notify.Config) (Notifier, error)
 }
 
 // Rooms are the real parts.
@@ -129,6 +140,7 @@ func Rooms() Parts {
 		Checker:  func(l *sector.Locator, g *sector.Guard) Checker { return sector.NewChecker(l, g) },
 		Poster:   func(c poster.Config) (Poster, error) { return orNil[Poster](poster.New(c)) },
 		Winning:  func(c winning.Config) (Winning, error) { return orNil[Winning](winning.New(c)) },
+		Notifier: func(c notify.Config) (Notifier, error) { return orNil[Notifier](notify.New(c)) },
 	}
 }
 

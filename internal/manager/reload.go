@@ -87,6 +87,7 @@ func (m *Manager) reload() (Reloaded, error) {
 	in := *now // what needs a restart stays as it is
 	in.at = next.at
 	in.manager.Common.PersistStores = next.manager.Common.PersistStores
+	in.manager.Common.ScanPersistStores = next.manager.Common.ScanPersistStores
 	in.manager.Common.Proving.PartitionCheckTimeout = next.manager.Common.Proving.PartitionCheckTimeout
 	in.manager.Miners = next.manager.Miners
 	m.settings.Store(&in)

@@ -23,6 +23,7 @@ func (m *Manager) watch(ctx context.Context) error {
 	for {
 		m.fold(time.Now())
 		m.teller.remind(m.board.List())
+		m.folded.Store(time.Now().UnixNano())
 		if patience.Sleep(ctx, time.Second) != nil {
 			return nil
 		}

@@ -12,6 +12,7 @@ import (
 
 	"wdpost/internal/config"
 	"wdpost/internal/extprover"
+	"wdpost/internal/notify"
 	"wdpost/internal/poster"
 )
 
@@ -41,6 +42,10 @@ const (
 	otherSender = "t01001"
 )
 
+func told(f func(notify.Receiver) any) func(*world) any {
+	return func(w *world) any { return f(w.notify.Receivers[0]) }
+}
+
 // arrivals has a row for every key of sector-manager.cfg and ext-prover.cfg.
 var arrivals = map[string]arrival{
 	"Common.API.Chain":    {`["/ip4/10.0.0.1/tcp/1/ws", "ws://two/rpc/v1"]`, func(w *world) any { return w.chain.Endpoints }, []string{"/ip4/10.0.0.1/tcp/1/ws", "ws://two/rpc/v1"}},
@@ -57,6 +62,16 @@ var arrivals = map[string]arrival{
 	}, true},
 	"Common.PersistStores[].AllowMiners": {`[1]`, func(w *world) any { return w.stores.allowed(1008) != nil && w.stores.allowed(1) == nil }, true},
 	"Common.PersistStores[].DenyMiners":  {`[1008]`, func(w *world) any { return w.stores.allowed(1008) != nil && w.stores.allowed(1) == nil }, true},
+
+	"Common.ScanPersistStores": {`["testdata/stores/*"]`, func(w *world) any { return slices.Sorted(maps.Keys(w.stores.current.Load().broken)) }, []string{"scanned"}},
+
+	"Common.Notify[].Kind":   {`"feishu"`, told(func(r notify.Receiver) any { return r.Kind }), "feishu"},
+	"Common.Notify[].URL":    {`"https://other"`, told(func(r notify.Receiver) any { return r.URL }), "https://other"},
+	"Common.Notify[].Secret": {`"S"`, told(func(r notify.Receiver) any { return r.Secret }), "S"},
+	"Common.Notify[].Chat":   {`"7"`, told(func(r notify.Receiver) any { return r.Chat }), "7"},
+	"Common.Notify[].Least":  {`"window"`, told(func(r notify.Receiver) any { return r.Least }), "window"},
+	"Common.Notify[].Repeat": {`"7m"`, told(func(r notify.Receiver) any { return r.Repeat }), 7 * time.Minute},
+	"Common.Notify[].Daily":  {`"07:00"`, told(func(r notify.Receiver) any { return r.Daily }), true},
 
 	"Common.MongoKVStore.Enable":       {"true\nDSN = 'mongodb://h'\nDatabaseName = 'd'", func(w *world) any { return w.mongo != nil && w.sqlite == nil }, true},
 	"Common.MongoKVStore.DSN":          {"'mongodb://h'\nEnable = true\nDatabaseName = 'd'", func(w *world) any { return w.mongo.DSN }, "mongodb://h"},

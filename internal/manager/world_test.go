@@ -15,6 +15,7 @@ import (
 	"github.com/filecoin-project/go-state-types/abi"
 
 	"wdpost/internal/chain"
+	"wdpost/internal/condition"
 	"wdpost/internal/config"
 	"wdpost/internal/extprover"
 	"wdpost/internal/ledger"
@@ -25,6 +26,7 @@ import (
 	"wdpost/internal/message/messager"
 	"wdpost/internal/message/node"
 	payers "wdpost/internal/message/sender"
+	"wdpost/internal/notify"
 	"wdpost/internal/poster"
 	"wdpost/internal/prover"
 	"wdpost/internal/sector"
@@ -52,6 +54,8 @@ type world struct {
 	guard    sector.GuardConfig
 	poster   *poster.Config
 	winning  *winning.Config
+	notify   notify.Config
+	events   []notify.Event
 	ledger   *fakeLedger
 	checks   []check
 	types    []post.ProofType // warmed up
@@ -86,10 +90,12 @@ func build(t *testing.T, key, value string) *world {
 		t.Fatal(err)
 	}
 	base := []section{
+		{"[Common]", map[string]string{}},
 		{"[Common.API]", map[string]string{"Chain": `"/ip4/127.0.0.1/tcp/1/ws"`, "Messager": `"/ip4/127.0.0.1/tcp/2"`, "Gateway": `["/ip4/127.0.0.1/tcp/3/ws"]`}},
 		{"[[Common.PersistStores]]", map[string]string{"Name": `"a"`, "Path": fmt.Sprintf("%q", w.store)}},
 		{"[Common.MongoKVStore]", map[string]string{}},
 		{"[Common.Proving]", map[string]string{}},
+		{"[[Common.Notify]]", map[string]string{"Kind": `"telegram"`, "URL": `"https://h/bot"`, "Chat": `"1"`}},
 		{"[[Miners]]", map[string]string{"Actor": "1008"}},
 		{"[Miners.PoSt]", map[string]string{}},
 		{"[Miners.Proof]", map[string]string{"Enabled": "true"}},
@@ -207,7 +213,8 @@ func (w *world) parts() Parts {
 			}
 			return nil, nil
 		},
-		Winning: func(c winning.Config) (Winning, error) { w.winning = &c; return nil, nil },
+		Winning:  func(c winning.Config) (Winning, error) { w.winning = &c; return nil, nil },
+		Notifier: func(c notify.Config) (Notifier, error) { w.notify = c; return &fakeNotifier{w: w}, nil },
 	}
 }
 
@@ -250,6 +257,14 @@ func (fakeHost) Has(string) bool { return true }
 func (fakeHost) Status() ([]extprover.ChildStatus, map[string]int) {
 	return nil, nil
 }
+
+type fakeNotifier struct {
+	Notifier
+	w *world
+}
+
+func (n *fakeNotifier) Changed(condition.Change) {}
+func (n *fakeNotifier) Event(e notify.Event)     { n.w.events = append(n.w.events, e) }
 
 type fakeEngine struct{ w *world }
 

@@ -26,7 +26,11 @@ type Receiver struct {
 	Least condition.Cost
 	// Repeat is how often what stands is told again. 0: every 6 hours.
 	Repeat time.Duration
+	Daily  bool // wants the summary of each day
 }
+
+// DailySummary names the event that only receivers with Daily are told.
+const DailySummary = "daily_summary"
 
 // Config is what a Notifier is made of.
 type Config struct {
@@ -82,7 +86,9 @@ func (n *Notifier) Changed(c condition.Change) {
 // the summary of a day.
 func (n *Notifier) Event(e Event) {
 	for _, d := range n.desks {
-		d.event(e)
+		if e.Name != DailySummary || d.receiver.Daily {
+			d.event(e)
+		}
 	}
 }
 
