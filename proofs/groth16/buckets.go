@@ -22,7 +22,8 @@ const (
 
 // buckets is Pippenger's multi-scalar multiplication over a batchAdder. Points
 // and scalars come in chunks of any size; the buckets stay from chunk to chunk
-// and are summed up once.
+// and are summed up once. One chunk is prepared while the one before goes
+// through the buckets.
 //
 // The windows, laid end to end, are cut into areas. An area belongs to one
 // worker at a time and mixes the additions of the windows it has a part in:
@@ -34,9 +35,25 @@ type buckets[R, A, J any, P affine[A], Q jacobian[J, A]] struct {
 	windows []window
 	areas   []*area[R, A, P]
 
-	points    []R       // of the chunk
-	digits    [][]int32 // digits[k][i]: of point i in window k
+	ready     *chunk[R] // goes through the buckets next; may be empty
+	coming    *chunk[R] // is prepared
 	importers []*importer[R, A, J, P, Q]
+}
+
+// chunk is a number of points in the adder's form with the digits of their
+// scalars.
+type chunk[R any] struct {
+	n      int
+	points []R       // the last one in use is the adder's filler
+	digits [][]int32 // digits[k][i]: of point i in window k
+}
+
+func newChunk[R any](room, windows int) *chunk[R] {
+	c := &chunk[R]{points: make([]R, room+1), digits: make([][]int32, windows)}
+	for k := range c.digits {
+		c.digits[k] = make([]int32, room)
+	}
+	return c
 }
 
 // area is a part of the buckets.
@@ -92,7 +109,7 @@ func countAreas(buckets, workers int) int {
 
 // chunk is how many points pass through the buckets together: enough for every
 // worker to import some.
-func (p pool) chunk() int { return max(chunkPoints, 2*importPoints*p.workers) }
+func (p pool) chunk() int { return max(chunkPoints, importPoints*p.workers) }
 
 // newBuckets makes room for sums over about n points.
 func newBuckets[R, A, J any, P affine[A], Q jacobian[J, A]](p pool, n uint64, maxBuckets int, newAdder func(n int) batchAdder[R, A]) *buckets[R, A, J, P, Q] {
@@ -104,11 +121,7 @@ func newBuckets[R, A, J any, P affine[A], Q jacobian[J, A]](p pool, n uint64, ma
 		b.importers = append(b.importers, newImporter[R, A, J, P, Q](newAdder, len(b.windows)))
 	}
 	room := int(min(n, uint64(p.chunk())))
-	b.points = make([]R, room+1)
-	b.digits = make([][]int32, len(b.windows))
-	for k := range b.digits {
-		b.digits[k] = make([]int32, room)
-	}
+	b.ready, b.coming = newChunk[R](room, len(b.windows)), newChunk[R](room, len(b.windows))
 	return b
 }
 
@@ -124,11 +137,13 @@ func newArea[R, A any, P affine[A]](spans []span, newAdder func(n int) batchAdde
 	return a
 }
 
-// add takes Σ scalars[i]·points[i].
-func (b *buckets[R, A, J, P, Q]) add(points []A, scalars []fr.Element) error {
-	for len(points) > 0 {
-		n := min(len(points), len(b.points)-1)
-		if err := b.addChunk(points[:n], scalars[:n]); err != nil {
+// add takes Σ scalars[i]·points[i] and does other work beside.
+func (b *buckets[R, A, J, P, Q]) add(points []A, scalars []fr.Element, beside work) error {
+	room := len(b.ready.points) - 1
+	parts := (len(points) + room - 1) / room
+	for i := range parts {
+		n := min(len(points), room)
+		if err := b.addChunk(points[:n], scalars[:n], beside.part(i, parts)); err != nil {
 			return err
 		}
 		points, scalars = points[n:], scalars[n:]
@@ -136,21 +151,30 @@ func (b *buckets[R, A, J, P, Q]) add(points []A, scalars []fr.Element) error {
 	return nil
 }
 
-// addChunk adds at most as many points as there is room for.
-func (b *buckets[R, A, J, P, Q]) addChunk(points []A, scalars []fr.Element) error {
-	n := len(points)
-	b.points[n] = b.importers[0].adder.Filler()
-	err := b.pool.run((n+importPoints-1)/importPoints, func(worker, i int) error {
-		from, to := i*importPoints, min((i+1)*importPoints, n)
-		b.importers[worker].run(b, points, scalars, from, to)
+// addChunk takes at most as many points as there is room for. They wait until
+// the next call, or sum, while those of the call before go through the buckets.
+func (b *buckets[R, A, J, P, Q]) addChunk(points []A, scalars []fr.Element, beside work) error {
+	c := b.coming
+	c.n = len(points)
+	c.points[c.n] = b.importers[0].adder.Filler()
+	err := b.pool.together(beside, b.through(), work{(c.n + importPoints - 1) / importPoints, func(worker, i int) error {
+		from, to := i*importPoints, min((i+1)*importPoints, c.n)
+		b.importers[worker].run(c, b.windows, points, scalars, from, to)
 		return nil
-	})
-	if err != nil {
-		return err
+	}})
+	b.ready, b.coming = c, b.ready
+	return err
+}
+
+// through is the work of putting the chunk that is ready through the buckets.
+func (b *buckets[R, A, J, P, Q]) through() work {
+	c := b.ready
+	if c.n == 0 {
+		return work{}
 	}
-	return b.pool.run(len(b.areas), func(_, i int) error {
-		return b.areas[i].addChunk(b.pool, b.points[:n+1], b.digits)
-	})
+	return work{len(b.areas), func(_, i int) error {
+		return b.areas[i].addChunk(b.pool, c.points[:c.n+1], c.digits)
+	}}
 }
 
 // addChunk adds to the buckets of the area. The last of points is the adder's

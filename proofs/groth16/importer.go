@@ -29,9 +29,9 @@ func newImporter[R, A, J any, P affine[A], Q jacobian[J, A]](newAdder func(n int
 	}
 }
 
-// run fills b.points and b.digits from…to−1.
-func (m *importer[R, A, J, P, Q]) run(b *buckets[R, A, J, P, Q], points []A, scalars []fr.Element, from, to int) {
-	m.adder.Import(b.points[from:to], points[from:to])
+// run fills points and digits from…to−1 of a chunk.
+func (m *importer[R, A, J, P, Q]) run(c *chunk[R], windows []window, points []A, scalars []fr.Element, from, to int) {
+	m.adder.Import(c.points[from:to], points[from:to])
 	for i := range m.recent {
 		m.recent[i] = -1
 	}
@@ -47,18 +47,18 @@ func (m *importer[R, A, J, P, Q]) run(b *buckets[R, A, J, P, Q], points []A, sca
 			m.repeats = append(m.repeats, addition{uint32(*slot), uint32(i), 0})
 		default:
 			*slot = int32(i)
-			recode(s, b.windows, m.digits)
+			recode(s, windows, m.digits)
 		}
 		for k, d := range m.digits {
-			b.digits[k][i] = d
+			c.digits[k][i] = d
 		}
 	}
-	m.merge(b, b.points[:len(points)+1])
+	m.merge(c, c.points[:len(points)+1])
 }
 
 // merge adds points with equal scalars to the first of them. Additions to one
 // point go into different rounds. The last of points is the adder's filler.
-func (m *importer[R, A, J, P, Q]) merge(b *buckets[R, A, J, P, Q], points []R) {
+func (m *importer[R, A, J, P, Q]) merge(c *chunk[R], points []R) {
 	if len(m.repeats) == 0 {
 		return
 	}
@@ -95,7 +95,7 @@ func (m *importer[R, A, J, P, Q]) merge(b *buckets[R, A, J, P, Q], points []R) {
 	for target, k := range m.merged {
 		points[target] = m.sums[k]
 		if !m.there[k] {
-			for _, digits := range b.digits {
+			for _, digits := range c.digits {
 				digits[target] = 0
 			}
 		}

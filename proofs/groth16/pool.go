@@ -31,6 +31,36 @@ func (p pool) canceled() bool {
 	}
 }
 
+// work is n independent pieces; f is called as by pool.run.
+type work struct {
+	n int
+	f func(worker, i int) error
+}
+
+// part is piece i of n nearly equal parts of w.
+func (w work) part(i, n int) work {
+	from, to := i*w.n/n, (i+1)*w.n/n
+	return work{to - from, func(worker, k int) error { return w.f(worker, from+k) }}
+}
+
+// together runs pieces of several kinds, those of the first kind first: no
+// worker waits at the end of one kind while there is work of the next.
+func (p pool) together(kinds ...work) error {
+	n := 0
+	for _, k := range kinds {
+		n += k.n
+	}
+	return p.run(n, func(worker, i int) error {
+		for _, k := range kinds {
+			if i < k.n {
+				return k.f(worker, i)
+			}
+			i -= k.n
+		}
+		return nil
+	})
+}
+
 // run calls f(worker, i) for i = 0…n−1; worker < p.workers names the goroutine,
 // so that each can have scratch memory of its own. It returns when no call is
 // running any more: with the first error, or ErrCanceled.

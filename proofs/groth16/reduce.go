@@ -3,6 +3,10 @@ package groth16
 // sum returns what was added and empties the buckets.
 func (b *buckets[R, A, J, P, Q]) sum() (J, error) {
 	var total J
+	if err := b.pool.together(b.through()); err != nil {
+		return total, err
+	}
+	b.ready.n = 0
 	ofSpans := make([][]J, len(b.areas))
 	err := b.pool.run(len(b.areas), func(_, i int) error {
 		a := b.areas[i]

@@ -8,9 +8,10 @@ import (
 
 // accumulator is a multi-scalar multiplication built up in pieces.
 type accumulator[A, J any] interface {
-	// add takes Σ scalars[i]·points[i]; it ends with ErrCanceled soon after a
+	// add takes Σ scalars[i]·points[i] and does other work beside; it needs
+	// neither slice afterwards. It ends with ErrCanceled soon after a
 	// cancellation.
-	add(points []A, scalars []fr.Element) error
+	add(points []A, scalars []fr.Element, beside work) error
 	// sum returns the sum and starts the next one.
 	sum() (J, error)
 }
@@ -43,7 +44,10 @@ type multiExpG1 struct {
 	total bls.G1Jac
 }
 
-func (m *multiExpG1) add(points []bls.G1Affine, scalars []fr.Element) error {
+func (m *multiExpG1) add(points []bls.G1Affine, scalars []fr.Element, beside work) error {
+	if err := m.pool.together(beside); err != nil {
+		return err
+	}
 	if m.pool.canceled() {
 		return ErrCanceled
 	}
@@ -67,7 +71,10 @@ type multiExpG2 struct {
 	total bls.G2Jac
 }
 
-func (m *multiExpG2) add(points []bls.G2Affine, scalars []fr.Element) error {
+func (m *multiExpG2) add(points []bls.G2Affine, scalars []fr.Element, beside work) error {
+	if err := m.pool.together(beside); err != nil {
+		return err
+	}
 	if m.pool.canceled() {
 		return ErrCanceled
 	}

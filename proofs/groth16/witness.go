@@ -24,11 +24,11 @@ func (p *prover) maxBuckets(size int) int {
 // sumLH is Σ h_i·H_i + Σ aux_i·L_i.
 func (p *prover) sumLH(h []fr.Element) (bls.G1Jac, error) {
 	sum := p.sumG1
-	if err := addPieces(p, sum, p.key.H, 0, h); err != nil {
+	if err := addPieces(p, sum, p.key.H, 0, h, work{}); err != nil {
 		return bls.G1Jac{}, err
 	}
-	if err := p.eachPiece(nil, func(from int, values []fr.Element) error {
-		return addPieces(p, sum, p.key.L, from, values)
+	if err := p.eachPiece(nil, func(from int, values []fr.Element, next work) error {
+		return addPieces(p, sum, p.key.L, from, values, next)
 	}); err != nil {
 		return bls.G1Jac{}, err
 	}
@@ -38,11 +38,11 @@ func (p *prover) sumLH(h []fr.Element) (bls.G1Jac, error) {
 // sumA is the sum over A: all inputs, then the A-dense auxiliaries.
 func (p *prover) sumA(inputs []fr.Element) (bls.G1Jac, error) {
 	sum := p.sumG1
-	if err := addPieces(p, sum, p.key.A, 0, inputs); err != nil {
+	if err := addPieces(p, sum, p.key.A, 0, inputs, work{}); err != nil {
 		return bls.G1Jac{}, err
 	}
-	if err := p.eachPiece(p.layout.denseA, func(from int, values []fr.Element) error {
-		return addPieces(p, sum, p.key.A, len(inputs)+from, values)
+	if err := p.eachPiece(p.layout.denseA, func(from int, values []fr.Element, next work) error {
+		return addPieces(p, sum, p.key.A, len(inputs)+from, values, next)
 	}); err != nil {
 		return bls.G1Jac{}, err
 	}
@@ -62,11 +62,11 @@ func (p *prover) sumB2() (bls.G2Jac, error) {
 func sumB[A, J any](p *prover, sum accumulator[A, J], points []A) (J, error) {
 	var zero J
 	one := []fr.Element{fr.One()}
-	if err := addPieces(p, sum, points, 0, one); err != nil {
+	if err := addPieces(p, sum, points, 0, one, work{}); err != nil {
 		return zero, err
 	}
-	if err := p.eachPiece(p.layout.denseB, func(from int, values []fr.Element) error {
-		return addPieces(p, sum, points, 1+from, values)
+	if err := p.eachPiece(p.layout.denseB, func(from int, values []fr.Element, next work) error {
+		return addPieces(p, sum, points, 1+from, values, next)
 	}); err != nil {
 		return zero, err
 	}
@@ -74,12 +74,14 @@ func sumB[A, J any](p *prover, sum accumulator[A, J], points []A) (J, error) {
 }
 
 // addPieces adds the multiples of the points vector[from], vector[from+1], … to
-// a sum, reports progress and tells what comes next.
-func addPieces[A, J any](p *prover, sum accumulator[A, J], vector []A, from int, scalars []fr.Element) error {
-	for len(scalars) > 0 {
-		n := min(len(scalars), p.pool.chunk())
+// a sum, with other work beside, reports progress and tells what comes next.
+func addPieces[A, J any](p *prover, sum accumulator[A, J], vector []A, from int, scalars []fr.Element, beside work) error {
+	room := p.pool.chunk()
+	parts := (len(scalars) + room - 1) / room
+	for i := range parts {
+		n := min(len(scalars), room)
 		announce(p, vector, from, from+n)
-		if err := sum.add(vector[from:from+n], scalars[:n]); err != nil {
+		if err := sum.add(vector[from:from+n], scalars[:n], beside.part(i, parts)); err != nil {
 			return err
 		}
 		p.advance(n)
@@ -114,41 +116,45 @@ func announce[A any](p *prover, vector []A, from, to int) {
 }
 
 // eachPiece makes the auxiliary variables some blocks at a time and calls f
-// with those that dense selects (all if nil); from counts the selected ones.
-// The witness is never whole in memory; making it again for every sum costs
-// less than one percent of the sum.
-func (p *prover) eachPiece(dense []uint32, f func(from int, values []fr.Element) error) error {
+// with those that dense selects (all if nil); from counts the selected ones. f
+// also does the work that makes the next of them. The witness is never whole in
+// memory; making it again for every sum costs less than one percent of the sum.
+func (p *prover) eachPiece(dense []uint32, f func(from int, values []fr.Element, next work) error) error {
 	l := p.layout
+	size := len(dense) // of the values of a block
+	if dense == nil {
+		size = l.aux
+	}
 	group := min(max(p.pool.workers, witnessPiece/max(l.aux, 1)), l.blocks)
-	aux := make([]fr.Element, group*l.aux)
-	selected := make([]fr.Element, 0, group*len(dense))
-	from := 0
+	values, coming := make([]fr.Element, group*size), make([]fr.Element, group*size)
+	scratch := make([][]fr.Element, p.pool.workers)
+	making := func(first int, values []fr.Element) work {
+		return work{min(group, max(l.blocks-first, 0)), func(worker, i int) error {
+			mine := values[i*size : (i+1)*size]
+			if dense == nil {
+				return p.witness.Witness(first+i, nil, mine)
+			}
+			if scratch[worker] == nil {
+				scratch[worker] = make([]fr.Element, l.aux)
+			}
+			if err := p.witness.Witness(first+i, nil, scratch[worker]); err != nil {
+				return err
+			}
+			for k, at := range dense {
+				mine[k] = scratch[worker][at]
+			}
+			return nil
+		}}
+	}
+	if err := p.pool.together(making(0, values)); err != nil {
+		return err
+	}
 	for first := 0; first < l.blocks; first += group {
 		n := min(group, l.blocks-first)
-		err := p.pool.run(n, func(_, i int) error {
-			return p.witness.Witness(first+i, nil, aux[i*l.aux:(i+1)*l.aux])
-		})
-		if err != nil {
+		if err := f(first*size, values[:n*size], making(first+group, coming)); err != nil {
 			return err
 		}
-		values := aux[:n*l.aux]
-		if dense != nil {
-			values = gather(selected, values, l.aux, dense)
-		}
-		if err := f(from, values); err != nil {
-			return err
-		}
-		from += len(values)
+		values, coming = coming, values
 	}
 	return nil
-}
-
-// gather copies the values at the given indices of every block of size aux.
-func gather(dst, values []fr.Element, aux int, indices []uint32) []fr.Element {
-	for ; len(values) > 0; values = values[aux:] {
-		for _, i := range indices {
-			dst = append(dst, values[i])
-		}
-	}
-	return dst
 }
