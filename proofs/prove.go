@@ -30,6 +30,8 @@ type ProveConfig struct {
 	// Ahead is told what memory of the key is read soon, see
 	// groth16.ProveConfig; may be nil.
 	Ahead func(memory []byte)
+	// Observer is told of every piece of work on a partition; may be nil.
+	Observer groth16.Observer
 }
 
 // Prove proves all partitions of a statement, one after the other, and returns
@@ -94,7 +96,7 @@ func (s *System) provePartition(key *groth16.ProvingKey, task *Task, partition i
 	}
 	proof, err := groth16.Prove(key, c, assignment, groth16.ProveConfig{
 		Workers: config.Workers, Done: config.Done, Progress: config.Progress, Kernel: s.kernel,
-		Blinding: config.Blinding, Ahead: config.Ahead,
+		Blinding: config.Blinding, Ahead: config.Ahead, Observer: config.Observer,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("partition %d: %w", partition, err)

@@ -38,6 +38,7 @@ type Result struct {
 	Proof   []byte             `json:"proof,omitempty"`
 	Reads   *ReadingResult     `json:"reads,omitempty"`
 	Cancels []CanceledProof    `json:"cancels,omitempty"`
+	Runs    []Run              `json:"runs,omitempty"`
 }
 
 // KeyJob makes development keys. Its step is "key".
@@ -58,6 +59,9 @@ type ProveJob struct {
 	Randomness [32]byte `json:"randomness"`
 	// Profile is the path of a CPU profile of the "prove" step; empty for none.
 	Profile string `json:"profile,omitempty"`
+	// Record is a number of workers to prove with while every piece of work is
+	// recorded; 0 for none.
+	Record int `json:"record,omitempty"`
 }
 
 func (j Job) name() string {
@@ -165,9 +169,18 @@ func (j *ProveJob) run(ctx context.Context, log *slog.Logger) (result Result, er
 	}
 	report := newReporter(log, "proving", j.Circuit.String())
 	defer prover.SaveMemory()() // as the engine does
-	proof, err := prover.NewSystem().Prove(key.ProvingKey, read, proofs.ProveConfig{
-		Workers: runtime.GOMAXPROCS(0), Done: ctx.Done(), Progress: report.points, Ahead: key.Ahead,
-	})
+	config := proofs.ProveConfig{Workers: runtime.GOMAXPROCS(0), Done: ctx.Done(), Progress: report.points, Ahead: key.Ahead}
+	var recorded *recorder
+	system := prover.NewSystem()
+	if j.Record > 0 {
+		if _, err := system.Circuit(read.Statement.Setup); err != nil { // as a warm engine has it
+			return Result{}, errors.Join(err, stop())
+		}
+		recorded = newRecorder()
+		config.Workers, config.Observer = j.Record, recorded
+	}
+	proof, err := system.Prove(key.ProvingKey, read, config)
+	runs := recorded.end()
 	if err = errors.Join(err, stop()); err != nil {
 		return Result{}, err
 	}
@@ -179,7 +192,7 @@ func (j *ProveJob) run(ctx context.Context, log *slog.Logger) (result Result, er
 		return Result{}, fmt.Errorf("the proof just made: %w", verdicts[0])
 	}
 	l.lap("verify")
-	return Result{Seconds: l.seconds, Proof: proof}, nil
+	return Result{Seconds: l.seconds, Proof: proof, Runs: runs}, nil
 }
 
 func (j *ProveJob) keyConfig() prover.KeyConfig {

@@ -114,9 +114,14 @@ func (p pool) chunk() int { return max(chunkPoints, importPoints*p.workers) }
 // newBuckets makes room for sums over about n points.
 func newBuckets[R, A, J any, P affine[A], Q jacobian[J, A]](p pool, n uint64, maxBuckets int, newAdder func(n int) batchAdder[R, A]) *buckets[R, A, J, P, Q] {
 	b := &buckets[R, A, J, P, Q]{pool: p, windows: chooseWindows(n, maxBuckets)}
-	for _, spans := range cutAreas(b.windows, countAreas(countBuckets(b.windows), p.workers)) {
-		b.areas = append(b.areas, newArea[R, A, P](spans, newAdder))
-	}
+	cut := cutAreas(b.windows, countAreas(countBuckets(b.windows), p.workers))
+	b.areas = make([]*area[R, A, P], len(cut))
+	// In parallel: the first touch of so much memory takes time. Without a
+	// channel to cancel it nothing can fail.
+	_ = pool{workers: p.workers, watch: p.watch}.run(len(cut), func(_, i int) error {
+		b.areas[i] = newArea[R, A, P](cut[i], newAdder)
+		return nil
+	})
 	for range p.workers {
 		b.importers = append(b.importers, newImporter[R, A, J, P, Q](newAdder, len(b.windows)))
 	}

@@ -14,6 +14,40 @@ type pool struct {
 	workers int
 	kernel  kernel.Kernel // resolved
 	done    <-chan struct{}
+	watch   *watch // nil if nobody looks
+}
+
+// Observer is told of every piece of work of a proof, to measure how it spreads
+// over workers. A proof is a sequence of runs; the pieces of a run depend on
+// nothing but the runs before, and are begun in ascending order.
+type Observer interface {
+	// BeginRun and EndRun are called by the goroutine that called Prove.
+	BeginRun(run, pieces int)
+	EndRun(run int)
+	// BeginPiece and EndPiece are called by the goroutine that does the piece.
+	BeginPiece(run, piece int)
+	EndPiece(run, piece int)
+}
+
+// watch is an Observer with the number of runs so far.
+type watch struct {
+	Observer
+	runs int
+}
+
+// observed makes f tell of its pieces. ended is called after the last one.
+func (p pool) observed(n int, f func(worker, i int) error) (told func(worker, i int) error, ended func()) {
+	if p.watch == nil || n == 0 {
+		return f, func() {}
+	}
+	run := p.watch.runs
+	p.watch.runs++
+	p.watch.BeginRun(run, n)
+	return func(worker, i int) error {
+		p.watch.BeginPiece(run, i)
+		defer p.watch.EndPiece(run, i)
+		return f(worker, i)
+	}, func() { p.watch.EndRun(run) }
 }
 
 // newPool treats fewer than one worker as one.
@@ -70,6 +104,8 @@ func (p pool) run(n int, f func(worker, i int) error) error {
 		failed atomic.Pointer[error]
 		wg     sync.WaitGroup
 	)
+	f, ended := p.observed(n, f)
+	defer ended()
 	for w := range min(p.workers, n) {
 		wg.Go(func() {
 			for failed.Load() == nil {

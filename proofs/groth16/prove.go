@@ -33,6 +33,8 @@ type ProveConfig struct {
 	// whoever has mapped it can have it brought from disk meanwhile. Calls come
 	// from one goroutine, in the order of reading.
 	Ahead func(memory []byte)
+	// Observer, if not nil, is told of every piece of work.
+	Observer Observer
 }
 
 // Prove makes a proof that the witness satisfies the circuit. The key must be
@@ -51,6 +53,9 @@ func Prove(pk *ProvingKey, c Circuit, w Assignment, config ProveConfig) (*Proof,
 	p := &prover{
 		key: pk, layout: l, witness: w,
 		pool: newPool(config.Workers, config.Done, config.Kernel), blinding: config.Blinding, progress: config.Progress, ahead: config.Ahead,
+	}
+	if config.Observer != nil {
+		p.pool.watch = &watch{Observer: config.Observer}
 	}
 	proof, err := p.run()
 	if err != nil {
