@@ -30,6 +30,7 @@ func clusterFlags() []cli.Flag {
 		&cli.IntFlag{Name: "null-every", HideDefault: true, Usage: "about one epoch in `N` is a null round (default: none)"},
 		&cli.Int64Flag{Name: "reorg-every", HideDefault: true, Usage: "a reorganisation every `N` epochs (default: none)"},
 		&cli.IntFlag{Name: "nodes", Value: 1, Usage: "`N` full nodes, all of which the manager is told of"},
+		&cli.BoolFlag{Name: "node-mode", Usage: "messages go through the nodes and not through the messager"},
 		&cli.StringSliceFlag{Name: "trouble", Usage: "what goes wrong and when, may be given often: " + devnet.TroubleHelp},
 		&cli.Int64Flag{Name: "first-open", HideDefault: true, Usage: "the first window with sectors opens in epoch `N` (default: as soon as can be; of the chain alone: three minutes later)"},
 		&cli.Int64Flag{Name: "winning-every", HideDefault: true, Usage: "ask for a winning proof every `N` epochs (default: never)"},
@@ -61,7 +62,7 @@ func config(cmd *cli.Command) (cluster.Config, error) {
 		troubles = append(troubles, t)
 	}
 	return cluster.Config{
-		Nodes: cmd.Int("nodes"), Troubles: troubles,
+		Nodes: cmd.Int("nodes"), NodeMode: cmd.Bool("node-mode"), Troubles: troubles,
 		Workdir: cmd.String("workdir"), BinDir: cmd.String("bin"), SectorSize: size,
 		Miners: cmd.Int("miners"), Sectors: cmd.Int("sectors"), Spread: cmd.Int("spread"),
 		PartitionSectors: cmd.Int("partition-sectors"), Faulty: cmd.Int("faulty"),

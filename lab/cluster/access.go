@@ -39,6 +39,14 @@ func (c *Cluster) Access() Access {
 	return a
 }
 
+// messagerAddress is what the manager's configuration says.
+func (c *Cluster) messagerAddress() string {
+	if c.cfg.NodeMode {
+		return "none"
+	}
+	return c.net.Messager().Multiaddr("ws")
+}
+
 func (c *Cluster) nodeAddresses() []string {
 	var out []string
 	for _, n := range c.net.Nodes() {

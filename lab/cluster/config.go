@@ -49,6 +49,7 @@ type Config struct {
 	NullEvery       int            // one epoch in so many is a null round; 0: none
 	ReorgEvery      abi.ChainEpoch // a reorganisation every so many epochs; 0: none
 	Nodes           int            // full nodes; 1
+	NodeMode        bool           // messages go through the nodes, not through the messager
 	Troubles        []devnet.Trouble
 	WinningEvery    abi.ChainEpoch // a winning proof is asked for every so many epochs; 0: none
 

@@ -136,7 +136,7 @@ func (c *Cluster) writeManagerFiles() error {
 		senders = append(senders, sender{ID: m.ID, Sender: m.Worker})
 	}
 	values := map[string]any{
-		"Chain": c.nodeAddresses(), "Messager": c.net.Messager().Multiaddr("ws"),
+		"Chain": c.nodeAddresses(), "Messager": c.messagerAddress(),
 		"Gateway": c.net.Gateway().Multiaddr("ws"), "Token": c.net.Token(),
 		"Stores": stores, "Miners": senders,
 		"Confidence": c.cfg.scaled(10), "SubmitConfidence": c.cfg.scaled(4), "ChallengeConfidence": c.cfg.scaled(10),
