@@ -396,6 +396,7 @@ func TestPendingIsThatOfAllNodes(t *testing.T) {
 func TestAmbiguousPushIsNotRepeated(t *testing.T) {
 	p := newPair(t, nil)
 	msg := p.post(t)
+	p.Chain().NodeAt(0).Cut(true) // the other node has not heard of it
 	p.InjectAt(0, serve.Fault{Method: "Filecoin.MpoolPushMessage", After: true, Err: "connection to the wallet lost"})
 	if _, err := p.MpoolPushMessage(t.Context(), msg, nil); err == nil {
 		t.Error("the lost answer is no error")
@@ -403,6 +404,7 @@ func TestAmbiguousPushIsNotRepeated(t *testing.T) {
 	if r := p.Chain().Records(); len(r) != 1 {
 		t.Errorf("%d messages", len(r))
 	}
+	p.Chain().NodeAt(0).Cut(false)
 	p.landed(t)
 }
 
