@@ -10,6 +10,7 @@ import (
 
 	"github.com/urfave/cli/v3"
 
+	"wdpost/internal/attr"
 	"wdpost/internal/config"
 )
 
@@ -47,7 +48,7 @@ func (a *app) initHome(home string) error {
 		if err := writeNew(path, f.text); err != nil {
 			return err
 		}
-		a.log.Info("config file written; edit it before the first run", "path", path)
+		a.log.Info("config file written; edit it before the first run", attr.Path(path))
 	}
 	return nil
 }

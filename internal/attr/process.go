@@ -83,3 +83,18 @@ func Switch(name string, on bool) slog.Attr { return slog.Bool(name, on) }
 
 // Receiver is a receiver of notifications, without its address.
 func Receiver(name string) slog.Attr { return slog.String("receiver", name) }
+
+// Request is the number of a request to a child process.
+func Request(id uint64) slog.Attr { return slog.Uint64("request", id) }
+
+// Line is a line that a child process wrote.
+func Line(text string) slog.Attr { return slog.String("line", text) }
+
+// Wanted is what should have come instead.
+func Wanted(text string) slog.Attr { return slog.String("wanted", text) }
+
+// Program is a program's path.
+func Program(path string) slog.Attr { return slog.String("program", path) }
+
+// SilentFor is how long nothing came.
+func SilentFor(d time.Duration) slog.Attr { return slog.Duration("silentFor", d) }

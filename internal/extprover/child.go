@@ -10,6 +10,9 @@ import (
 	"slices"
 	"syscall"
 	"time"
+
+	"wdpost/internal/attr"
+	"wdpost/internal/patience"
 )
 
 // child is one configured processor: a place in which processes follow each
@@ -30,7 +33,7 @@ func newChild(p *pool, proc Processor, cfg *HostConfig) *child {
 	return &child{
 		proc:     proc,
 		cfg:      cfg,
-		log:      cfg.Log.With("child", proc.Name),
+		log:      cfg.Log.With(attr.Process(proc.Name)),
 		pool:     p,
 		inflight: map[uint64]*pending{},
 	}
@@ -56,11 +59,9 @@ func (c *child) supervise(ctx context.Context) {
 			wait, deaths = c.cfg.RestartMin, 0
 		}
 		deaths++
-		c.log.Log(ctx, levelOfDeath(deaths), "external processor is down; it is started again", "err", err, "after", wait, "deaths", deaths)
-		select {
-		case <-ctx.Done():
+		c.log.Log(ctx, levelOfDeath(deaths), "external processor is down; it is started again", attr.Err(err), attr.In(wait), attr.Failures(deaths))
+		if patience.Sleep(ctx, wait) != nil {
 			return
-		case <-time.After(wait):
 		}
 		wait = min(2*wait, c.cfg.RestartMax)
 	}
@@ -87,8 +88,8 @@ func (c *child) runOnce(ctx context.Context) (ready time.Duration, err error) {
 	c.process = p
 	c.status.Pid = p.cmd.Process.Pid
 	c.pool.mu.Unlock()
-	log := c.log.With("pid", p.cmd.Process.Pid)
-	log.Info("external processor started", "bin", c.proc.Bin)
+	log := c.log.With(attr.PID(p.cmd.Process.Pid))
+	log.Info("external processor started", attr.Program(c.proc.Bin))
 
 	stderrDone, stdoutDone, reportsDone := make(chan struct{}), make(chan struct{}), make(chan struct{})
 	isReady := make(chan struct{})
@@ -127,11 +128,11 @@ func (c *child) watch(ctx context.Context, p *process, isReady, stdoutDone <-cha
 			isReady = nil
 			deadline.Stop()
 			since = time.Now()
-			c.log.Info("external processor ready", "pid", p.cmd.Process.Pid, "concurrent", c.proc.Concurrent)
+			c.log.Info("external processor ready", attr.PID(p.cmd.Process.Pid), attr.Concurrent(c.proc.Concurrent))
 			c.pool.childUp(c)
 		case <-deadline.C:
 			if reason := c.reason(); reason != "" { // it lives, and says itself what keeps it
-				c.log.Error("external processor is not ready", "reason", reason, "pid", p.cmd.Process.Pid)
+				c.log.Error("external processor is not ready", attr.Reason(reason), attr.PID(p.cmd.Process.Pid))
 				deadline.Reset(notReadyReminder)
 				continue
 			}
@@ -162,7 +163,7 @@ func (c *child) readStdout(log *slog.Logger, p *process, isReady chan<- struct{}
 		line, err := lines.next()
 		switch {
 		case errors.Is(err, errLongLine):
-			log.Warn("line on stdout ignored: too long", "limit", maxResponseLine)
+			log.Warn("line on stdout ignored: too long", attr.Limit(maxResponseLine))
 		case err != nil:
 			return
 		case len(line) == 0:
@@ -172,7 +173,7 @@ func (c *child) readStdout(log *slog.Logger, p *process, isReady chan<- struct{}
 			ready = true
 			close(isReady)
 		default:
-			log.Warn("line on stdout before the ready line ignored", "line", excerpt(line), "want", readyLine(c.pool.stage))
+			log.Warn("line on stdout before the ready line ignored", attr.Line(excerpt(line)), attr.Wanted(readyLine(c.pool.stage)))
 		}
 	}
 }
@@ -182,7 +183,7 @@ func (c *child) take(log *slog.Logger, p *process, line []byte) {
 	resp, ok, err := decodeResponse(line)
 	switch {
 	case !ok:
-		log.Warn("line on stdout ignored", "err", err, "line", excerpt(line))
+		log.Warn("line on stdout ignored", attr.Err(err), attr.Line(excerpt(line)))
 		return
 	case resp.Hello != nil:
 		c.pool.mu.Lock()
@@ -200,7 +201,7 @@ func (c *child) take(log *slog.Logger, p *process, line []byte) {
 		res.answer = *resp.Output
 	}
 	if !c.pool.settle(c, resp.ID, res) {
-		log.Warn("answer ignored: this process has no such request", "id", resp.ID)
+		log.Warn("answer ignored: this process has no such request", attr.Request(resp.ID))
 	}
 }
 

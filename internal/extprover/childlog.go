@@ -10,6 +10,8 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+
+	"wdpost/internal/attr"
 )
 
 // maxStderrLine is the longest line of a child's log that is passed on.
@@ -23,7 +25,7 @@ func (c *child) passStderr(log *slog.Logger, stderr io.Reader) {
 		line, err := lines.next()
 		switch {
 		case errors.Is(err, errLongLine):
-			log.Warn("a line of the child's stderr is left out: too long", "limit", maxStderrLine)
+			log.Warn("a line of the child's stderr is left out: too long", attr.Limit(maxStderrLine))
 		case err != nil:
 			return
 		case len(line) > 0:

@@ -17,8 +17,8 @@ import (
 	"wdpost/internal/task"
 )
 
-// patience bounds every wait of these tests; none of them depends on it.
-const patience = time.Minute
+// longest bounds every wait of these tests; none of them depends on it.
+const longest = time.Minute
 
 func TestAsk(t *testing.T) {
 	h, _ := startHost(t, HostConfig{}, processor("server", "A"))
@@ -333,7 +333,7 @@ func TestNewHostRefuses(t *testing.T) {
 // Helpers.
 
 func processor(role, name string) Processor {
-	return Processor{Bin: os.Args[0], Envs: map[string]string{childEnv: role, "NAME": name}, ReadyTimeout: patience}
+	return Processor{Bin: os.Args[0], Envs: map[string]string{childEnv: role, "NAME": name}, ReadyTimeout: longest}
 }
 
 func question(miner uint64, cacheDirs ...string) task.Question {
@@ -368,7 +368,7 @@ func newHost(t *testing.T, cfg HostConfig, procs ...Processor) (*Host, *logBuffe
 		cancel()
 		select {
 		case <-ended:
-		case <-time.After(patience):
+		case <-time.After(longest):
 			t.Error("the host does not stop")
 		}
 		if t.Failed() {
@@ -393,7 +393,7 @@ func touch(t *testing.T, path string) {
 
 func waitFor(t *testing.T, what string, ok func() bool) {
 	t.Helper()
-	for end := time.Now().Add(patience); !ok(); time.Sleep(5 * time.Millisecond) {
+	for end := time.Now().Add(longest); !ok(); time.Sleep(5 * time.Millisecond) {
 		if time.Now().After(end) {
 			t.Fatalf("waited in vain for %s", what)
 		}

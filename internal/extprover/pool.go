@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	"wdpost/internal/attr"
 	"wdpost/internal/task"
 )
 
@@ -102,7 +103,7 @@ func (p *pool) askAnother(r *pending, silent time.Duration) {
 		return
 	}
 	last := r.children[len(r.children)-1]
-	c.log.Warn("another external processor is asked too", "request", r.id, "silent", last.proc.Name, "for", silent.Round(time.Second))
+	c.log.Warn("another external processor is asked too", attr.Request(r.id), attr.Process(last.proc.Name), attr.SilentFor(silent.Round(time.Second)))
 	c.give(r)
 }
 

@@ -12,6 +12,8 @@ import (
 	"sync"
 	"syscall"
 	"time"
+
+	"wdpost/internal/attr"
 )
 
 // StatusEnv in a child's environment is the number of a file descriptor on
@@ -131,7 +133,7 @@ func (c *child) readReports(log *slog.Logger, p *process) {
 		line, err := lines.next()
 		switch {
 		case errors.Is(err, errLongLine):
-			log.Warn("report of the child ignored: too long", "limit", maxReportLine)
+			log.Warn("report of the child ignored: too long", attr.Limit(maxReportLine))
 			continue
 		case err != nil:
 			return
@@ -140,7 +142,7 @@ func (c *child) readReports(log *slog.Logger, p *process) {
 		}
 		var report Report
 		if err := json.Unmarshal(line, &report); err != nil {
-			log.Warn("report of the child ignored", "err", err, "line", excerpt(line))
+			log.Warn("report of the child ignored", attr.Err(err), attr.Line(excerpt(line)))
 			continue
 		}
 		c.pool.mu.Lock()

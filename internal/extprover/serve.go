@@ -9,6 +9,7 @@ import (
 	"os"
 	"sync"
 
+	"wdpost/internal/attr"
 	"wdpost/internal/task"
 )
 
@@ -112,7 +113,7 @@ func (c *conversation) readAll(ctx context.Context, in io.Reader) error {
 	for {
 		line, err := lines.next()
 		if errors.Is(err, errLongLine) {
-			c.Log.Warn("request skipped: the line is too long", "limit", maxRequestLine)
+			c.Log.Warn("request skipped: the line is too long", attr.Limit(maxRequestLine))
 			continue
 		}
 		if err != nil {
@@ -124,9 +125,9 @@ func (c *conversation) readAll(ctx context.Context, in io.Reader) error {
 		req, ok, err := decodeRequest(line)
 		switch {
 		case !ok:
-			c.Log.Warn("line on stdin ignored", "err", err, "line", excerpt(line))
+			c.Log.Warn("line on stdin ignored", attr.Err(err), attr.Line(excerpt(line)))
 		case err != nil:
-			c.Log.Warn("request refused", "id", req.ID, "err", err)
+			c.Log.Warn("request refused", attr.Request(req.ID), attr.Err(err))
 			c.answer(encodeFailure(req.ID, err))
 		case req.Cancel:
 			c.cancel(req.ID)
@@ -153,7 +154,7 @@ func (c *conversation) begin(ctx context.Context, req request) {
 	if taken {
 		<-c.slots
 		cancel(nil)
-		c.Log.Warn("request ignored: its id is already being worked on", "id", req.ID)
+		c.Log.Warn("request ignored: its id is already being worked on", attr.Request(req.ID))
 		return
 	}
 	c.work.Go(func() {
@@ -193,7 +194,7 @@ func (c *conversation) cancel(id uint64) {
 // answer writes one line; when that fails the host is gone.
 func (c *conversation) answer(line []byte, err error) {
 	if err != nil {
-		c.Log.Error("answer lost: it cannot be encoded", "err", err)
+		c.Log.Error("answer lost: it cannot be encoded", attr.Err(err))
 		return
 	}
 	c.writing.Lock()
