@@ -42,6 +42,12 @@ race: ## the concurrent rooms under the race detector (needs a C compiler)
 e2e: ## the operator's guide and kill -9, with real processes and a real MariaDB (mariadbd must be installed)
 	$(GO) test -tags e2e -count=1 -timeout 30m -v ./e2e/...
 
+# CHAOS="-seed 7 -worlds 1 -logs" plays one world again and shows its log.
+CHAOS       ?= -full
+.PHONY: chaos
+chaos: ## faults alone and in pairs over 1,000 deadlines in simulated time, the whole state checked after each (some minutes)
+	$(GO) test -count=1 -timeout 20m -v -run 'TestChaos$$' ./lab/chaos $(CHAOS)
+
 .PHONY: galera
 galera: ## the task queue on a Galera cluster of three nodes, one of which is killed (needs mariadbd, galera-4 and rsync)
 	$(GO) test -tags galera -count=1 -timeout 5m -v ./internal/queue/mysql

@@ -47,6 +47,8 @@ type Config struct {
 	// HedgeAfter is how long an endpoint may be silent on a read before the next
 	// one is asked beside it. Default 4 seconds.
 	HedgeAfter time.Duration
+	// Transport carries the calls; nil is the network. Head streams do not use it.
+	Transport http.RoundTripper
 	// Board is told what keeps endpoints from being used; nil for nobody.
 	Board *condition.Board
 	// Log receives what no caller sees: lost streams, endpoints that fail or
@@ -100,6 +102,9 @@ func New(cfg Config) (*Node, error) {
 		return nil, errors.New("no node address: set Common.API.Chain, like /ip4/127.0.0.1/tcp/1234/ws")
 	}
 	c := &core{cfg: cfg, http: endpoint.NewHTTPClient()}
+	if cfg.Transport != nil {
+		c.http.Transport = cfg.Transport
+	}
 	c.open, c.closeAll = context.WithCancel(context.Background())
 	c.pool = &pool{log: cfg.Log, board: cfg.Board, now: c.epochNow, delay: c.blockDelay, changed: c.networkChanged}
 	for _, addr := range cfg.Endpoints {

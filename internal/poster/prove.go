@@ -133,7 +133,7 @@ func (r *run) collect(ctx context.Context, q task.Question, rules rules, check C
 		if best != nil { // from here on it may only become better
 			call, cancel = context.WithDeadline(ctx, r.sendBy())
 		}
-		got, err := r.ask(call, q, rules)
+		got, err := r.askPatiently(call, q, rules)
 		cancel()
 		switch {
 		case ctx.Err() != nil:
@@ -168,6 +168,59 @@ func (r *run) collect(ctx context.Context, q task.Question, rules rules, check C
 		}
 		if !r.m.pauseLong(ctx, round+1) {
 			return nil, ctx.Err()
+		}
+	}
+}
+
+// slowness is how many times as long as usual a proof may take before it is
+// asked for a second time, beside the first.
+const slowness = 3
+
+// askPatiently is ask, and asks a second time where the answer takes far longer
+// than usual: whoever has the question may hang over it. The first answer counts.
+// While it is not known how long a proof takes, it is the same question again,
+// which joins the work under way where that lives; later it is another round,
+// which goes to somebody else.
+func (r *run) askPatiently(ctx context.Context, q task.Question, rules rules) (*answered, error) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	type result struct {
+		got *answered
+		err error
+	}
+	results := make(chan result, 2)
+	put := func(q task.Question) {
+		r.m.guard(func() {
+			out := result{err: errors.New("a defect was caught while asking")}
+			defer func() { results <- out }()
+			out.got, out.err = r.ask(ctx, q, rules)
+		})
+	}
+	put(q)
+	left := time.Until(r.m.timeOf(r.info.Close))
+	usual := r.m.cfg.pace.usual(0)
+	limit := slowness * usual
+	if usual == 0 {
+		limit = left / 2
+	}
+	timer := time.NewTimer(min(limit, left/2))
+	defer timer.Stop()
+	for asked := 1; ; {
+		select {
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		case <-timer.C:
+			r.log.Warn("a proof takes far longer than usual; it is asked for a second time", attr.Partitions(q.Partitions), attr.Limit(limit))
+			again := q
+			if usual > 0 {
+				again.Round++
+			}
+			put(again)
+			asked++
+		case out := <-results:
+			if asked--; out.err == nil || asked == 0 {
+				return out.got, out.err
+			}
 		}
 	}
 }
