@@ -149,6 +149,7 @@ func TestParseDatabaseURL(t *testing.T) {
 	}{
 		{"", DatabaseURL{Driver: DriverSQLite}, "sqlite://"},
 		{"sqlite:///var/tasks.db", DatabaseURL{Driver: DriverSQLite, Path: "/var/tasks.db"}, "sqlite:///var/tasks.db"},
+		{"sqlite:////var/tasks.db", DatabaseURL{Driver: DriverSQLite, Path: "/var/tasks.db"}, "sqlite:///var/tasks.db"}, // as others write it
 		{"sqlite://tasks.db", DatabaseURL{Driver: DriverSQLite, Path: "tasks.db"}, "sqlite://tasks.db"},
 		{"mysql://root:password@localhost/wdpost", DatabaseURL{Driver: DriverMySQL, User: "root", Password: "password", Host: "localhost:3306", Name: "wdpost", TLS: TLSPreferred}, "mysql://root@localhost:3306/wdpost"},
 		{"mysql://u:p%40x@[::1]:3307/w?ssl-mode=disabled", DatabaseURL{Driver: DriverMySQL, User: "u", Password: "p@x", Host: "[::1]:3307", Name: "w", TLS: TLSDisabled}, "mysql://u@[::1]:3307/w"},

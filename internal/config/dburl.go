@@ -44,6 +44,9 @@ func ParseDatabaseURL(s string) (DatabaseURL, error) {
 	}
 	if path, ok := strings.CutPrefix(s, "sqlite:"); ok {
 		path = strings.TrimPrefix(path, "//")
+		if strings.HasPrefix(path, "//") { // four slashes, as others write an absolute path
+			path = "/" + strings.TrimLeft(path, "/")
+		}
 		if path == "" {
 			return DatabaseURL{}, fmt.Errorf("it names no file: write it like 'sqlite:///var/lib/wdpost/tasks.db'")
 		}
@@ -70,7 +73,7 @@ func mysqlURL(u *url.URL) (DatabaseURL, error) {
 	}
 	out.Password, _ = u.User.Password()
 	if u.Hostname() == "" || out.Name == "" || strings.Contains(out.Name, "/") {
-		return DatabaseURL{}, fmt.Errorf("it names no host or no database: write it like 'mysql://root:password@localhost/wdpost'")
+		return DatabaseURL{}, fmt.Errorf("it names no host or no database: write it like 'mysql://root:password@localhost/wdpost', and in user and password %%23 for #, %%2F for /, %%3F for ?, %%40 for @")
 	}
 	if u.Port() == "" {
 		out.Host = net.JoinHostPort(u.Hostname(), "3306")

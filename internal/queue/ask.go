@@ -157,6 +157,7 @@ func (q *Queue) put(ctx context.Context, n NewTask, notAfter int64) (Task, error
 			}
 			out.Over(log, "task stored after all")
 			log.Info("task queued", attr.TaskState(string(t.State)), attr.Attempt(t.Attempt))
+			q.puts.Add(1)
 			q.claims.wake()
 			return t, nil
 		}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"sync/atomic"
 	"time"
 
 	"wdpost/internal/condition"
@@ -87,6 +88,7 @@ type Queue struct {
 	slaves slaveBook
 	door   door
 	away   troubles
+	puts   atomic.Uint64 // questions stored here
 }
 
 // New prepares a queue. Without Config.Prepare it reads the database's clock, so

@@ -112,8 +112,8 @@ type Reading struct {
 	Shift time.Duration
 }
 
-// Due says what upkeep has to do.
-type Due struct{ Lost, Closed, Settle bool }
+// Due says what upkeep has to do, and whether there are tasks that are not over.
+type Due struct{ Lost, Closed, Settle, Unfinished bool }
 
 // Mark is what of a progress stays the same while an attempt does not advance:
 // all but the times in it, such as "12s".

@@ -27,7 +27,13 @@ type upkeep struct {
 	lastPass     time.Time
 	lastArchive  time.Time
 	lastSeen     time.Time // when signs of life of slaves were last written
+	lastDue      time.Time // when it was last looked whether anything is due
+	unfinished   bool      // then there were tasks that are not over
+	puts         uint64    // of this master, then
 }
+
+// idleInterval is the time between two looks while there is nothing to do.
+const idleInterval = 3 * time.Second
 
 // upkeepInterval is the time between two passes.
 func (q *Queue) upkeepInterval() time.Duration {
@@ -92,9 +98,17 @@ func (q *Queue) keepTasks(ctx context.Context, u *upkeep) error {
 			SilentSince: now - seconds(q.cfg.HeartbeatTimeout), StalledSince: now - seconds(q.cfg.Timeout), ReadyAt: now, MaxRetry: q.cfg.MaxRetry,
 		}
 	}
+	puts := q.puts.Load()
+	if !u.unfinished && puts == u.puts && time.Since(u.lastDue) < idleInterval {
+		return nil
+	}
 	due, err := q.store.Due(ctx, q.clock.now(), policy())
-	if err != nil || due == (Due{}) {
+	if err != nil {
 		return err
+	}
+	u.lastDue, u.puts, u.unfinished, due.Unfinished = time.Now(), puts, due.Unfinished, false
+	if due == (Due{}) {
+		return nil
 	}
 	if due.Closed { // not before it is sure that no clock has jumped
 		if err := q.readClock(ctx); err != nil {

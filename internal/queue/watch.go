@@ -15,7 +15,7 @@ import (
 
 // watchInterval is the time between two looks at what keeps tasks from being
 // proven.
-const watchInterval = 5 * time.Second
+const watchInterval = 6 * time.Second
 
 // noSlaveFor is for how long there may be no slave before that is told: slaves
 // come back after a restart of their master.
@@ -46,7 +46,7 @@ type watcher struct {
 // runWatch looks again and again at what keeps tasks from being proven, until
 // ctx ends.
 func (q *Queue) runWatch(ctx context.Context) {
-	w := &watcher{told: make(map[condition.Kind][]string)}
+	w := &watcher{slaveless: time.Now(), told: make(map[condition.Kind][]string)}
 	for patience.Sleep(ctx, min(watchInterval, q.cfg.HeartbeatTimeout)) == nil {
 		// A database that is away is told by who works with it.
 		if slaves, err := q.store.Slaves(ctx, q.clock.now()-seconds(liveFor)); err == nil {

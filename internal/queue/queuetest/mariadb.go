@@ -34,12 +34,14 @@ type MariaDB struct {
 var ErrNoMariaDB = errors.New("no mariadbd on this machine (Debian: apt-get install mariadb-server)")
 
 // StartMariaDB initialises a server in dir, which must be empty or hold an
-// earlier server's files, and starts it. The caller stops it.
-func StartMariaDB(dir string) (*MariaDB, error) {
+// earlier server's files, and starts it, with further arguments. The caller
+// stops it.
+func StartMariaDB(dir string, more ...string) (*MariaDB, error) {
 	m, err := install(dir)
 	if err != nil {
 		return nil, err
 	}
+	m.more = more
 	if err := m.start(); err != nil {
 		return nil, err
 	}

@@ -171,20 +171,50 @@ func (db *DB) Write(ctx context.Context, fn func(context.Context, sqlstore.Queri
 	return db.write.do(ctx, fn)
 }
 
+// remedies are what to do about errors of SQLite, by their primary code.
+var remedies = map[int]string{
+	sqlite3.SQLITE_FULL:     "the disk of the task database is full: make room there",
+	sqlite3.SQLITE_READONLY: "the task database, or its folder, is read-only: let this account write there",
+	sqlite3.SQLITE_CANTOPEN: "the task database cannot be opened: look at its folder and the rights there",
+	sqlite3.SQLITE_IOERR:    "the disk of the task database reports an error: look at the log of the system",
+	sqlite3.SQLITE_CORRUPT:  "the task database is damaged: move the file away, tasks are put anew",
+	sqlite3.SQLITE_NOTADB:   "the file is no database: correct [db] url",
+	sqlite3.SQLITE_BUSY:     "another program holds the task database; it goes on when that ends",
+	sqlite3.SQLITE_LOCKED:   "another program holds the task database; it goes on when that ends",
+}
+
+// remedied is an error with what to do about it.
+type remedied struct {
+	error
+	remedy string
+}
+
+// Remedy implements queue.Remedy.
+func (r remedied) Remedy() string { return r.remedy }
+
+// Unwrap returns the error.
+func (r remedied) Unwrap() error { return r.error }
+
 // unavailable marks what SQLite itself reports, and ended contexts, as
-// queue.ErrUnavailable, except tables or columns that a migration would make;
-// other errors pass.
+// queue.ErrUnavailable with the remedy where it is known, except tables or
+// columns that a migration would make; other errors pass.
 func unavailable(err error, path string) error {
 	if err == nil || errors.Is(err, queue.ErrUnavailable) {
 		return err
 	}
 	var se *sqlite.Error
-	if errors.As(err, &se) && se.Code() == sqlite3.SQLITE_ERROR && strings.Contains(se.Error(), "no such ") {
+	if !errors.As(err, &se) {
+		if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) || errors.Is(err, sql.ErrConnDone) {
+			return fmt.Errorf("%w: SQLite file %s: %w", queue.ErrUnavailable, path, err)
+		}
+		return err
+	}
+	if se.Code() == sqlite3.SQLITE_ERROR && strings.Contains(se.Error(), "no such ") {
 		return fmt.Errorf("SQLite file %s: %w; run wdpost-master-daemon migrate", path, err)
 	}
-	if errors.As(err, &se) || errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) ||
-		errors.Is(err, sql.ErrConnDone) {
-		return fmt.Errorf("%w: SQLite file %s: %w", queue.ErrUnavailable, path, err)
+	err = fmt.Errorf("%w: SQLite file %s: %w", queue.ErrUnavailable, path, err)
+	if remedy := remedies[se.Code()&0xff]; remedy != "" {
+		return remedied{fmt.Errorf("%w; %s", err, remedy), remedy}
 	}
 	return err
 }

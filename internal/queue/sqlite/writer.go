@@ -112,8 +112,8 @@ func (w *writer) transact(ctx context.Context, batch []job) (results []error, er
 	}
 	defer func() {
 		if err != nil {
-			_, rollback := conn.ExecContext(ctx, `ROLLBACK`)
-			err = errors.Join(err, rollback)
+			// It fails where SQLite has rolled back by itself, as on a full disk.
+			_, _ = conn.ExecContext(ctx, `ROLLBACK`)
 		}
 	}()
 	results = make([]error, len(batch))

@@ -25,9 +25,10 @@ const (
 func (s *Store) Due(ctx context.Context, now int64, p queue.RescuePolicy) (d queue.Due, err error) {
 	err = s.Run.Read(ctx, func(ctx context.Context, q Querier) error {
 		var lost, over, settle sql.NullBool
-		err := q.QueryRowContext(ctx, `SELECT MAX(`+silentOrStalled+`), MAX(`+closed+`), MAX(`+settled+`) FROM `+schema.Tasks+
-			` t WHERE t.finished_at IS NULL`, p.SilentSince, p.StalledSince, now, now).Scan(&lost, &over, &settle)
-		d = queue.Due{Lost: lost.Bool, Closed: over.Bool, Settle: settle.Bool}
+		var unfinished int
+		err := q.QueryRowContext(ctx, `SELECT MAX(`+silentOrStalled+`), MAX(`+closed+`), MAX(`+settled+`), COUNT(*) FROM `+schema.Tasks+
+			` t WHERE t.finished_at IS NULL`, p.SilentSince, p.StalledSince, now, now).Scan(&lost, &over, &settle, &unfinished)
+		d = queue.Due{Lost: lost.Bool, Closed: over.Bool, Settle: settle.Bool, Unfinished: unfinished > 0}
 		return err
 	})
 	return d, err
