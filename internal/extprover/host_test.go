@@ -50,7 +50,7 @@ func TestPeerWithGarbage(t *testing.T) {
 	if _, err := h.ProveWindowPoSt(t.Context(), question(doBadJSON)); err == nil || !strings.Contains(err.Error(), "malformed response") {
 		t.Fatalf("got %v", err)
 	}
-	for _, want := range []string{"loading parameters", "progress: 50%", "id=999", "it has no id"} {
+	for _, want := range []string{"loading parameters", "progress: 50%", "request=999", "it has no id"} {
 		log.wait(t, want)
 	}
 }
