@@ -8,6 +8,7 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -46,21 +47,38 @@ func memAvailable(root fs.FS) (uint64, error) {
 	return 0, errors.New("available memory: no MemAvailable in /proc/meminfo")
 }
 
-// cgroupHeadroom is what the limits of the process's control group (version 2)
-// and of those above it leave; without limits it is unbounded.
+// cgroupHeadroom is what the limits of the process's control groups and of those
+// above them leave, of version 2 and of version 1; without limits it is
+// unbounded.
 func cgroupHeadroom(root fs.FS) uint64 {
 	headroom := uint64(math.MaxUint64)
 	self, err := fs.ReadFile(root, "proc/self/cgroup")
 	if err != nil {
 		return headroom
 	}
-	group, ok := strings.CutPrefix(strings.TrimSpace(string(self)), "0::")
-	if !ok {
-		return headroom
+	for line := range strings.Lines(string(self)) {
+		parts := strings.SplitN(strings.TrimSpace(line), ":", 3)
+		if len(parts) != 3 {
+			continue
+		}
+		switch {
+		case parts[0] == "0" && parts[1] == "":
+			headroom = min(headroom, limitsAbove(root, "sys/fs/cgroup", parts[2], "memory.max", "memory.current"))
+		case slices.Contains(strings.Split(parts[1], ","), "memory"):
+			headroom = min(headroom, limitsAbove(root, "sys/fs/cgroup/memory", parts[2], "memory.limit_in_bytes", "memory.usage_in_bytes"))
+		}
 	}
-	for dir := filepath.Join("sys/fs/cgroup", group); strings.HasPrefix(dir, "sys/fs/cgroup"); dir = filepath.Dir(dir) {
-		limit, okLimit := readNumber(root, dir+"/memory.max")
-		used, okUsed := readNumber(root, dir+"/memory.current")
+	return headroom
+}
+
+// limitsAbove is the least that the limits of a group and of those above it
+// leave. In a container the group's own path may not be there; its mount's top
+// is the group then.
+func limitsAbove(root fs.FS, mount, group, limitFile, usageFile string) uint64 {
+	headroom := uint64(math.MaxUint64)
+	for dir := filepath.Join(mount, group); strings.HasPrefix(dir, mount); dir = filepath.Dir(dir) {
+		limit, okLimit := readNumber(root, dir+"/"+limitFile)
+		used, okUsed := readNumber(root, dir+"/"+usageFile)
 		if okLimit && okUsed {
 			headroom = min(headroom, limit-min(used, limit))
 		}

@@ -23,6 +23,11 @@ func TestAvailableMemory(t *testing.T) {
 		{"limit above", fstest.MapFS{"proc/meminfo": file(meminfo), "proc/self/cgroup": file("0::/a/b\n"),
 			"sys/fs/cgroup/a/memory.max": file("204800\n"), "sys/fs/cgroup/a/memory.current": file("0\n"),
 			"sys/fs/cgroup/a/b/memory.max": file("max\n")}, 200},
+		{"version 1", fstest.MapFS{"proc/meminfo": file(meminfo), "proc/self/cgroup": file("12:pids:/a\n5:cpu,memory:/docker/x\n0::/\n"),
+			"sys/fs/cgroup/memory/docker/x/memory.limit_in_bytes": file("204800\n"), "sys/fs/cgroup/memory/docker/x/memory.usage_in_bytes": file("102400\n"),
+			"sys/fs/cgroup/memory/memory.limit_in_bytes": file("9223372036854771712\n"), "sys/fs/cgroup/memory/memory.usage_in_bytes": file("5\n")}, 100},
+		{"version 1 in a container", fstest.MapFS{"proc/meminfo": file(meminfo), "proc/self/cgroup": file("5:memory:/docker/x\n"),
+			"sys/fs/cgroup/memory/memory.limit_in_bytes": file("204800\n"), "sys/fs/cgroup/memory/memory.usage_in_bytes": file("0\n")}, 200},
 		{"limit exceeded", fstest.MapFS{"proc/meminfo": file(meminfo), "proc/self/cgroup": file("0::/\n"),
 			"sys/fs/cgroup/memory.max": file("1\n"), "sys/fs/cgroup/memory.current": file("2\n")}, 0},
 	} {
