@@ -2,12 +2,11 @@ package proofs
 
 import (
 	"fmt"
-	"sync"
-	"sync/atomic"
 
 	"wdpost/proofs/circuit"
 	"wdpost/proofs/groth16"
 	"wdpost/proofs/post"
+	"wdpost/proofs/work"
 )
 
 // Task is a statement with the witness for it.
@@ -122,40 +121,13 @@ func (s *System) assign(task *Task, blocks []post.Block) (*circuit.Circuit, *cir
 // checkVanilla checks the vanilla proof of every sector in blocks once.
 func (s *System) checkVanilla(task *Task, blocks []post.Block, config ProveConfig) error {
 	sectors := distinctSectors(blocks)
-	var (
-		wg    sync.WaitGroup
-		next  atomic.Int64
-		first atomic.Pointer[error]
-	)
-	check := func(i int) error {
-		select {
-		case <-config.Done:
-			return groth16.ErrCanceled
-		default:
-		}
+	return work.Run(len(sectors), config.Workers, config.Done, func(_, k int) error {
+		i := sectors[k]
 		if task.Vanilla[i] == nil {
 			return fmt.Errorf("%w: sector %d has none", post.ErrInvalidVanilla, task.Statement.Sectors[i].Number)
 		}
 		return task.Statement.Check(s.hasher, i, task.Vanilla[i])
-	}
-	for range max(1, min(config.Workers, len(sectors))) {
-		wg.Go(func() {
-			for first.Load() == nil {
-				k := int(next.Add(1)) - 1
-				if k >= len(sectors) {
-					return
-				}
-				if err := check(sectors[k]); err != nil {
-					first.CompareAndSwap(nil, &err)
-				}
-			}
-		})
-	}
-	wg.Wait()
-	if err := first.Load(); err != nil {
-		return *err
-	}
-	return nil
+	})
 }
 
 // distinctSectors lists the sectors of blocks, each once. Equal ones are

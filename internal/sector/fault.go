@@ -50,5 +50,5 @@ func faultKind(err error) (kind task.FaultKind, ok bool) {
 
 // isEnd reports whether err is that of a caller who waits no more.
 func isEnd(err error) bool {
-	return errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) || errors.Is(err, merkle.ErrCancelled)
+	return errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) || errors.Is(err, merkle.ErrCanceled)
 }

@@ -85,7 +85,7 @@ func each(n int, done <-chan struct{}, f func(i int) error) error {
 			}
 			select {
 			case <-done:
-				return merkle.ErrCancelled
+				return merkle.ErrCanceled
 			default:
 			}
 			if err := f(i); err != nil {

@@ -195,7 +195,7 @@ func newToppedFile(shape merkle.Shape, i int, file merkle.File, challenges []uin
 		if n, err = file.ReadAt(t.top, t.at); n == len(t.top) {
 			return t, nil
 		}
-		if errors.Is(err, merkle.ErrCancelled) || errors.Is(err, ErrTimeout) {
+		if errors.Is(err, merkle.ErrCanceled) || errors.Is(err, ErrTimeout) {
 			break
 		}
 	}
@@ -229,7 +229,7 @@ func (f *guardedFile) ReadAt(b []byte, at int64) (int, error) {
 		n = got
 		return err
 	})
-	if errors.Is(err, merkle.ErrCancelled) {
+	if errors.Is(err, merkle.ErrCanceled) {
 		return 0, err // n is not ours
 	}
 	f.reader.reads.Add(1)

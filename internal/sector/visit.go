@@ -80,7 +80,7 @@ func (v *visit) op(root, path string, call func() error) error {
 		}
 		return nil
 	case <-v.done:
-		return merkle.ErrCancelled // leave puts the cause in its place
+		return merkle.ErrCanceled // leave puts the cause in its place
 	}
 }
 

@@ -109,7 +109,7 @@ func (m *Maker) Random(ctx context.Context, s Sector, content io.Reader) (commR 
 		var roots []fr.Element
 		for i, name := range shape.FileNames() {
 			tree, err := b.File(replica, i)
-			if errors.Is(err, merkle.ErrCancelled) {
+			if errors.Is(err, merkle.ErrCanceled) {
 				err = context.Cause(ctx)
 			}
 			if err != nil {

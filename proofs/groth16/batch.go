@@ -8,7 +8,7 @@ import (
 )
 
 // scalarG1 is the batchAdder of machines without vector instructions:
-// Montgomery's trick over gnark-crypto's field, 5 multiplications and a squaring
+// Montgomery's trick (Math. Comp. 48, 1987, section 10.3.1) over gnark-crypto's field, 5 multiplications and a squaring
 // an addition.
 type scalarG1 struct {
 	dx     []fp.Element // x of the source − x of the target

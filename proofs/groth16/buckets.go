@@ -20,7 +20,8 @@ const (
 	reduceRuns  = 256     // running sums side by side in the reduction
 )
 
-// buckets is Pippenger's multi-scalar multiplication over a batchAdder. Points
+// buckets is Pippenger's multi-scalar multiplication (FOCS 1976; ePrint 2012/549,
+// section 4) over a batchAdder. Points
 // and scalars come in chunks of any size; the buckets stay from chunk to chunk
 // and are summed up once. One chunk is prepared while the one before goes
 // through the buckets.
@@ -143,7 +144,7 @@ func newArea[R, A any, P affine[A]](spans []span, newAdder func(n int) batchAdde
 }
 
 // add takes Σ scalars[i]·points[i] and does other work beside.
-func (b *buckets[R, A, J, P, Q]) add(points []A, scalars []fr.Element, beside work) error {
+func (b *buckets[R, A, J, P, Q]) add(points []A, scalars []fr.Element, beside pieces) error {
 	room := len(b.ready.points) - 1
 	parts := (len(points) + room - 1) / room
 	for i := range parts {
@@ -158,11 +159,11 @@ func (b *buckets[R, A, J, P, Q]) add(points []A, scalars []fr.Element, beside wo
 
 // addChunk takes at most as many points as there is room for. They wait until
 // the next call, or sum, while those of the call before go through the buckets.
-func (b *buckets[R, A, J, P, Q]) addChunk(points []A, scalars []fr.Element, beside work) error {
+func (b *buckets[R, A, J, P, Q]) addChunk(points []A, scalars []fr.Element, beside pieces) error {
 	c := b.coming
 	c.n = len(points)
 	c.points[c.n] = b.importers[0].adder.Filler()
-	err := b.pool.together(beside, b.through(), work{(c.n + importPoints - 1) / importPoints, func(worker, i int) error {
+	err := b.pool.together(beside, b.through(), pieces{(c.n + importPoints - 1) / importPoints, func(worker, i int) error {
 		from, to := i*importPoints, min((i+1)*importPoints, c.n)
 		b.importers[worker].run(c, b.windows, points, scalars, from, to)
 		return nil
@@ -172,12 +173,12 @@ func (b *buckets[R, A, J, P, Q]) addChunk(points []A, scalars []fr.Element, besi
 }
 
 // through is the work of putting the chunk that is ready through the buckets.
-func (b *buckets[R, A, J, P, Q]) through() work {
+func (b *buckets[R, A, J, P, Q]) through() pieces {
 	c := b.ready
 	if c.n == 0 {
-		return work{}
+		return pieces{}
 	}
-	return work{len(b.areas), func(_, i int) error {
+	return pieces{len(b.areas), func(_, i int) error {
 		return b.areas[i].addChunk(b.pool, c.points[:c.n+1], c.digits)
 	}}
 }

@@ -78,7 +78,7 @@ func testSumsG1(t *testing.T, on kernel.Kernel) {
 			for range 2 {
 				for from := 0; from < n; from += 1111 {
 					to := min(from+1111, n)
-					if err := sum.add(points[from:to], scalars[from:to], work{}); err != nil {
+					if err := sum.add(points[from:to], scalars[from:to], pieces{}); err != nil {
 						t.Fatal(err)
 					}
 				}
@@ -107,7 +107,7 @@ func TestSumsSameScalar(t *testing.T) {
 	}
 	for _, on := range kernel.All() {
 		sum := newSumG1(newPool(2, nil, on), uint64(len(points)), 1<<17)
-		if err := sum.add(points, scalars, work{}); err != nil {
+		if err := sum.add(points, scalars, pieces{}); err != nil {
 			t.Fatal(err)
 		}
 		if got, err := sum.sum(); err != nil || !got.Equal(&want) {
@@ -134,7 +134,7 @@ func TestSumsG2(t *testing.T) {
 	}
 	for _, on := range kernel.All() {
 		sum := newSumG2(newPool(2, nil, on), n, 1<<17)
-		if err := sum.add(points, scalars, work{}); err != nil {
+		if err := sum.add(points, scalars, pieces{}); err != nil {
 			t.Fatal(err)
 		}
 		if got, err := sum.sum(); err != nil || !got.Equal(&want) {
@@ -179,7 +179,7 @@ func BenchmarkSumG1(b *testing.B) {
 	}
 	for b.Loop() {
 		sum := newSumG1(newPool(2, nil, kernel.Auto), n, 1<<20)
-		if err := sum.add(points, scalars, work{}); err != nil {
+		if err := sum.add(points, scalars, pieces{}); err != nil {
 			b.Fatal(err)
 		}
 		if _, err := sum.sum(); err != nil {

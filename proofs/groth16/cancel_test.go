@@ -66,7 +66,7 @@ func TestCancelSum(t *testing.T) {
 		c := newTrip(limit)
 		newAdder := func(n int) batchAdder[bls.G1Affine, bls.G1Affine] { return countingAdder{newScalarG1(n), c} }
 		sum := newBuckets[bls.G1Affine, bls.G1Affine, bls.G1Jac](newPool(workers, c.done, kernel.Auto), 1<<24, 1<<17, newAdder)
-		err := sum.add(points, scalars, work{})
+		err := sum.add(points, scalars, pieces{})
 		if err == nil {
 			_, err = sum.sum()
 		}

@@ -1,6 +1,10 @@
 package groth16
 
-import "errors"
+import (
+	"errors"
+
+	"wdpost/proofs/work"
+)
 
 // Sentinel errors; all errors of this package wrap one of them or come from a
 // Sink, an Assignment or a source of randomness.
@@ -19,5 +23,5 @@ var (
 	// ErrTrapdoor: the secrets of a setup are unusable.
 	ErrTrapdoor = errors.New("unusable trapdoor")
 	// ErrCanceled: Done was closed.
-	ErrCanceled = errors.New("canceled")
+	ErrCanceled = work.ErrCanceled
 )

@@ -40,10 +40,10 @@ func FuzzKernels(f *testing.F) {
 		for k, on := range kernel.All() {
 			p := newPool(1, nil, on)
 			sum1, sum2 := newSumG1(p, n, 1<<12), newSumG2(p, n, 1<<12)
-			if err := sum1.add(p1, scalars, work{}); err != nil {
+			if err := sum1.add(p1, scalars, pieces{}); err != nil {
 				t.Fatal(err)
 			}
-			if err := sum2.add(p2, scalars, work{}); err != nil {
+			if err := sum2.add(p2, scalars, pieces{}); err != nil {
 				t.Fatal(err)
 			}
 			j1, err1 := sum1.sum()

@@ -1,10 +1,8 @@
 package groth16
 
 import (
-	"sync"
-	"sync/atomic"
-
 	"wdpost/proofs/kernel"
+	"wdpost/proofs/work"
 )
 
 // pool runs independent pieces of work on a number of goroutines and stops
@@ -56,30 +54,23 @@ func newPool(workers int, done <-chan struct{}, k kernel.Kernel) pool {
 }
 
 // canceled reports whether done is closed.
-func (p pool) canceled() bool {
-	select {
-	case <-p.done:
-		return true
-	default:
-		return false
-	}
-}
+func (p pool) canceled() bool { return work.Canceled(p.done) }
 
-// work is n independent pieces; f is called as by pool.run.
-type work struct {
+// pieces are n independent pieces of work; f is called as by pool.run.
+type pieces struct {
 	n int
 	f func(worker, i int) error
 }
 
 // part is piece i of n nearly equal parts of w.
-func (w work) part(i, n int) work {
+func (w pieces) part(i, n int) pieces {
 	from, to := i*w.n/n, (i+1)*w.n/n
-	return work{to - from, func(worker, k int) error { return w.f(worker, from+k) }}
+	return pieces{to - from, func(worker, k int) error { return w.f(worker, from+k) }}
 }
 
 // together runs pieces of several kinds, those of the first kind first: no
 // worker waits at the end of one kind while there is work of the next.
-func (p pool) together(kinds ...work) error {
+func (p pool) together(kinds ...pieces) error {
 	n := 0
 	for _, k := range kinds {
 		n += k.n
@@ -99,35 +90,9 @@ func (p pool) together(kinds ...work) error {
 // so that each can have scratch memory of its own. It returns when no call is
 // running any more: with the first error, or ErrCanceled.
 func (p pool) run(n int, f func(worker, i int) error) error {
-	var (
-		next   atomic.Int64
-		failed atomic.Pointer[error]
-		wg     sync.WaitGroup
-	)
 	f, ended := p.observed(n, f)
 	defer ended()
-	for w := range min(p.workers, n) {
-		wg.Go(func() {
-			for failed.Load() == nil {
-				i := int(next.Add(1)) - 1
-				if i >= n {
-					return
-				}
-				err := error(ErrCanceled)
-				if !p.canceled() {
-					err = f(w, i)
-				}
-				if err != nil {
-					failed.CompareAndSwap(nil, &err)
-				}
-			}
-		})
-	}
-	wg.Wait()
-	if err := failed.Load(); err != nil {
-		return *err
-	}
-	return nil
+	return work.Run(n, p.workers, p.done, f)
 }
 
 // spans cuts n elements into pieces of at most size and runs f on each.

@@ -11,7 +11,7 @@ type accumulator[A, J any] interface {
 	// add takes Σ scalars[i]·points[i] and does other work beside; it needs
 	// neither slice afterwards. It ends with ErrCanceled soon after a
 	// cancellation.
-	add(points []A, scalars []fr.Element, beside work) error
+	add(points []A, scalars []fr.Element, beside pieces) error
 	// sum returns the sum and starts the next one.
 	sum() (J, error)
 }
@@ -44,7 +44,7 @@ type multiExpG1 struct {
 	total bls.G1Jac
 }
 
-func (m *multiExpG1) add(points []bls.G1Affine, scalars []fr.Element, beside work) error {
+func (m *multiExpG1) add(points []bls.G1Affine, scalars []fr.Element, beside pieces) error {
 	if err := m.pool.together(beside); err != nil {
 		return err
 	}
@@ -71,7 +71,7 @@ type multiExpG2 struct {
 	total bls.G2Jac
 }
 
-func (m *multiExpG2) add(points []bls.G2Affine, scalars []fr.Element, beside work) error {
+func (m *multiExpG2) add(points []bls.G2Affine, scalars []fr.Element, beside pieces) error {
 	if err := m.pool.together(beside); err != nil {
 		return err
 	}

@@ -153,7 +153,7 @@ func (v *Verifier) check(proofs []*Proof, inputs [][]fr.Element, z []fr.Element)
 // sum is a multi-scalar multiplication.
 func (v *Verifier) sum(points []bls.G1Affine, scalars []fr.Element) (bls.G1Jac, error) {
 	sum := newSumG1(v.pool, uint64(len(points)), verifyBuckets)
-	if err := sum.add(points, scalars, work{}); err != nil {
+	if err := sum.add(points, scalars, pieces{}); err != nil {
 		return bls.G1Jac{}, err
 	}
 	return sum.sum()

@@ -24,10 +24,10 @@ func (p *prover) maxBuckets(size int) int {
 // sumLH is Σ h_i·H_i + Σ aux_i·L_i.
 func (p *prover) sumLH(h []fr.Element) (bls.G1Jac, error) {
 	sum := p.sumG1
-	if err := addPieces(p, sum, p.key.H, 0, h, work{}); err != nil {
+	if err := addPieces(p, sum, p.key.H, 0, h, pieces{}); err != nil {
 		return bls.G1Jac{}, err
 	}
-	if err := p.eachPiece(nil, func(from int, values []fr.Element, next work) error {
+	if err := p.eachPiece(nil, func(from int, values []fr.Element, next pieces) error {
 		return addPieces(p, sum, p.key.L, from, values, next)
 	}); err != nil {
 		return bls.G1Jac{}, err
@@ -38,10 +38,10 @@ func (p *prover) sumLH(h []fr.Element) (bls.G1Jac, error) {
 // sumA is the sum over A: all inputs, then the A-dense auxiliaries.
 func (p *prover) sumA(inputs []fr.Element) (bls.G1Jac, error) {
 	sum := p.sumG1
-	if err := addPieces(p, sum, p.key.A, 0, inputs, work{}); err != nil {
+	if err := addPieces(p, sum, p.key.A, 0, inputs, pieces{}); err != nil {
 		return bls.G1Jac{}, err
 	}
-	if err := p.eachPiece(p.layout.denseA, func(from int, values []fr.Element, next work) error {
+	if err := p.eachPiece(p.layout.denseA, func(from int, values []fr.Element, next pieces) error {
 		return addPieces(p, sum, p.key.A, len(inputs)+from, values, next)
 	}); err != nil {
 		return bls.G1Jac{}, err
@@ -62,10 +62,10 @@ func (p *prover) sumB2() (bls.G2Jac, error) {
 func sumB[A, J any](p *prover, sum accumulator[A, J], points []A) (J, error) {
 	var zero J
 	one := []fr.Element{fr.One()}
-	if err := addPieces(p, sum, points, 0, one, work{}); err != nil {
+	if err := addPieces(p, sum, points, 0, one, pieces{}); err != nil {
 		return zero, err
 	}
-	if err := p.eachPiece(p.layout.denseB, func(from int, values []fr.Element, next work) error {
+	if err := p.eachPiece(p.layout.denseB, func(from int, values []fr.Element, next pieces) error {
 		return addPieces(p, sum, points, 1+from, values, next)
 	}); err != nil {
 		return zero, err
@@ -75,7 +75,7 @@ func sumB[A, J any](p *prover, sum accumulator[A, J], points []A) (J, error) {
 
 // addPieces adds the multiples of the points vector[from], vector[from+1], … to
 // a sum, with other work beside, reports progress and tells what comes next.
-func addPieces[A, J any](p *prover, sum accumulator[A, J], vector []A, from int, scalars []fr.Element, beside work) error {
+func addPieces[A, J any](p *prover, sum accumulator[A, J], vector []A, from int, scalars []fr.Element, beside pieces) error {
 	room := p.pool.chunk()
 	parts := (len(scalars) + room - 1) / room
 	for i := range parts {
@@ -119,7 +119,7 @@ func announce[A any](p *prover, vector []A, from, to int) {
 // with those that dense selects (all if nil); from counts the selected ones. f
 // also does the work that makes the next of them. The witness is never whole in
 // memory; making it again for every sum costs less than one percent of the sum.
-func (p *prover) eachPiece(dense []uint32, f func(from int, values []fr.Element, next work) error) error {
+func (p *prover) eachPiece(dense []uint32, f func(from int, values []fr.Element, next pieces) error) error {
 	l := p.layout
 	size := len(dense) // of the values of a block
 	if dense == nil {
@@ -128,8 +128,8 @@ func (p *prover) eachPiece(dense []uint32, f func(from int, values []fr.Element,
 	group := min(max(p.pool.workers, witnessPiece/max(l.aux, 1)), l.blocks)
 	values, coming := make([]fr.Element, group*size), make([]fr.Element, group*size)
 	scratch := make([][]fr.Element, p.pool.workers)
-	making := func(first int, values []fr.Element) work {
-		return work{min(group, max(l.blocks-first, 0)), func(worker, i int) error {
+	making := func(first int, values []fr.Element) pieces {
+		return pieces{min(group, max(l.blocks-first, 0)), func(worker, i int) error {
 			mine := values[i*size : (i+1)*size]
 			if dense == nil {
 				return p.witness.Witness(first+i, nil, mine)

@@ -4,10 +4,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"sync"
-	"sync/atomic"
 
 	"github.com/consensys/gnark-crypto/ecc/bls12-381/fr"
+
+	"wdpost/proofs/work"
 )
 
 // Builder makes tree files from replicas.
@@ -21,28 +21,34 @@ type Builder struct {
 // File builds base tree number base of a replica and returns the content of
 // its file; the last 32 bytes are the root. Memory use is that of the content
 // and one segment for each worker. The error is a *FileError for the replica,
-// or ErrCancelled.
+// or ErrCanceled.
 func (b Builder) File(replica io.ReaderAt, base int) ([]byte, error) {
 	l := b.Layout
 	row := make([]fr.Element, 1<<(arityBits*(l.Height-l.Discard-1)))
-	err := b.parallel(len(row), func() func(int) error {
-		buf := make([]byte, l.segmentLeaves()*NodeSize)
-		segment := make([]fr.Element, l.segmentLeaves())
-		start := int64(base) * int64(l.BaseLeaves()) * NodeSize
-		return func(i int) error {
-			offset := start + int64(i)*int64(len(buf))
-			if n, err := replica.ReadAt(buf, offset); n < len(buf) {
-				if err == nil || errors.Is(err, io.EOF) {
-					err = fmt.Errorf("%w: got %d of %d bytes", ErrShort, n, len(buf))
-				}
-				return &FileError{File: ReplicaName, Offset: offset, Err: err}
-			}
-			if err := decodeNodes(segment, buf, ReplicaName, offset); err != nil {
-				return err
-			}
-			row[i] = b.Hasher.climb(segment, l.Discard+1)[0]
-			return nil
+	size := l.segmentLeaves()
+	start := int64(base) * int64(l.BaseLeaves()) * NodeSize
+	type memory struct {
+		bytes []byte
+		nodes []fr.Element
+	}
+	scratch := make([]memory, max(1, b.Workers))
+	err := work.Run(len(row), b.Workers, b.Done, func(worker, i int) error {
+		m := &scratch[worker]
+		if m.bytes == nil {
+			*m = memory{make([]byte, size*NodeSize), make([]fr.Element, size)}
 		}
+		offset := start + int64(i)*int64(len(m.bytes))
+		if n, err := replica.ReadAt(m.bytes, offset); n < len(m.bytes) {
+			if err == nil || errors.Is(err, io.EOF) {
+				err = fmt.Errorf("%w: got %d of %d bytes", ErrShort, n, len(m.bytes))
+			}
+			return &FileError{File: ReplicaName, Offset: offset, Err: err}
+		}
+		if err := decodeNodes(m.nodes, m.bytes, ReplicaName, offset); err != nil {
+			return err
+		}
+		row[i] = b.Hasher.climb(m.nodes, l.Discard+1)[0]
+		return nil
 	})
 	if err != nil {
 		return nil, err
@@ -59,12 +65,10 @@ func (b Builder) upper(row []fr.Element) ([]byte, error) {
 	for len(row) > 1 {
 		parents := make([]fr.Element, len(row)/baseArity)
 		pieces := (len(parents) + piece - 1) / piece
-		err := b.parallel(pieces, func() func(int) error {
-			return func(i int) error {
-				from, to := piece*i, min(piece*(i+1), len(parents))
-				b.Hasher.eight.groups(parents[from:to], row[baseArity*from:baseArity*to])
-				return nil
-			}
+		err := work.Run(pieces, b.Workers, b.Done, func(_, i int) error {
+			from, to := piece*i, min(piece*(i+1), len(parents))
+			b.Hasher.eight.groups(parents[from:to], row[baseArity*from:baseArity*to])
+			return nil
 		})
 		if err != nil {
 			return nil, err
@@ -73,37 +77,6 @@ func (b Builder) upper(row []fr.Element) ([]byte, error) {
 		content = appendNodes(content, row)
 	}
 	return content, nil
-}
-
-// parallel runs n pieces of work on the builder's workers. Each worker calls
-// start once and the function it returns for each piece. The first error ends
-// the work.
-func (b Builder) parallel(n int, start func() func(i int) error) error {
-	var (
-		wg    sync.WaitGroup
-		next  atomic.Int64
-		first atomic.Pointer[error]
-	)
-	for range max(1, min(b.Workers, n)) {
-		wg.Go(func() {
-			work := start()
-			for i := int(next.Add(1)) - 1; i < n; i = int(next.Add(1)) - 1 {
-				err := ErrCancelled
-				if !cancelled(b.Done) {
-					err = work(i)
-				}
-				if err != nil {
-					first.CompareAndSwap(nil, &err)
-					next.Store(int64(n))
-				}
-			}
-		})
-	}
-	wg.Wait()
-	if err := first.Load(); err != nil {
-		return *err
-	}
-	return nil
 }
 
 // appendNodes appends the bytes of nodes.

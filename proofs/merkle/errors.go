@@ -3,6 +3,8 @@ package merkle
 import (
 	"errors"
 	"fmt"
+
+	"wdpost/proofs/work"
 )
 
 // What can be wrong with a sector's files. They are wrapped in a FileError.
@@ -13,6 +15,10 @@ var (
 	ErrNotCanonical = errors.New("value is not a field element")
 	ErrMismatch     = errors.New("stored node differs from the hash of its children")
 )
+
+// ErrCanceled is returned by work that was told to stop through its done
+// channel.
+var ErrCanceled = work.ErrCanceled
 
 // ReplicaName is the name errors give to the replica; tree files go by their
 // name in the cache directory.
@@ -36,17 +42,3 @@ func (e *FileError) Error() string {
 
 // Unwrap returns the cause.
 func (e *FileError) Unwrap() error { return e.Err }
-
-// ErrCancelled is returned by work that was told to stop through its done
-// channel.
-var ErrCancelled = errors.New("cancelled")
-
-// cancelled reports whether done is closed; a nil channel never is.
-func cancelled(done <-chan struct{}) bool {
-	select {
-	case <-done:
-		return true
-	default:
-		return false
-	}
-}

@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+
+	"wdpost/proofs/work"
 )
 
 // File is an open file of known size. ReadAt must be safe for concurrent use.
@@ -89,7 +91,7 @@ func Open(h *Hasher, s Shape, f Files) (*Tree, error) {
 }
 
 // Prove reads and assembles the inclusion proof of one leaf. It may run many
-// times at once for the same tree. It stops with ErrCancelled between reads
+// times at once for the same tree. It stops with ErrCanceled between reads
 // when done closes; done may be nil.
 func (t *Tree) Prove(f Files, challenge uint64, done <-chan struct{}) (Proof, error) {
 	if challenge >= t.layout.Leaves() {
@@ -98,8 +100,8 @@ func (t *Tree) Prove(f Files, challenge uint64, done <-chan struct{}) (Proof, er
 	plan := t.layout.Plan(challenge)
 	data := make([][]byte, len(plan))
 	for i, r := range plan {
-		if cancelled(done) {
-			return Proof{}, ErrCancelled
+		if work.Canceled(done) {
+			return Proof{}, ErrCanceled
 		}
 		var err error
 		if data[i], err = f.Read(t.layout.Shape, r); err != nil {

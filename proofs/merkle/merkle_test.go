@@ -289,7 +289,7 @@ func TestBuilderStops(t *testing.T) {
 	done := make(chan struct{})
 	close(done)
 	b := merkle.Builder{Hasher: merkle.NewHasher(), Layout: mustShape(t, 8<<20).DefaultLayout(), Workers: 2, Done: done}
-	if _, err := b.File(zeros(8<<20), 0); !errors.Is(err, merkle.ErrCancelled) {
+	if _, err := b.File(zeros(8<<20), 0); !errors.Is(err, merkle.ErrCanceled) {
 		t.Errorf("cancelled build: %v", err)
 	}
 }

@@ -5,12 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"sync"
-	"sync/atomic"
 
 	"github.com/consensys/gnark-crypto/ecc/bls12-381/fr"
 
 	"wdpost/proofs/merkle"
+	"wdpost/proofs/work"
 )
 
 // PAuxName is the name of the file with a sector's commitments in its cache
@@ -128,8 +127,9 @@ type VanillaConfig struct {
 }
 
 // Vanilla reads the challenged leaves, in the order in which they lie in the
-// replica, and makes the vanilla proof. Every proof returned would pass Vanilla.Verify. It stops with merkle.ErrCancelled when
-// Done closes, but not inside a read.
+// replica, and makes the vanilla proof. Every proof returned would pass
+// Vanilla.Verify. It stops with merkle.ErrCanceled when Done closes, but not
+// inside a read.
 func (o *OpenSector) Vanilla(cfg VanillaConfig) (*Vanilla, error) {
 	inclusion := make([]merkle.Proof, len(cfg.Challenges))
 	vanilla, err := o.NewVanilla(cfg.Sector, inclusion)
@@ -141,29 +141,13 @@ func (o *OpenSector) Vanilla(cfg VanillaConfig) (*Vanilla, error) {
 		order[i] = i
 	}
 	slices.SortFunc(order, func(a, b int) int { return cmp.Compare(cfg.Challenges[a], cfg.Challenges[b]) })
-	var (
-		wg    sync.WaitGroup
-		next  atomic.Int64
-		first atomic.Pointer[error]
-	)
-	for range max(1, min(cfg.Workers, len(inclusion))) {
-		wg.Go(func() {
-			for first.Load() == nil {
-				i := int(next.Add(1)) - 1
-				if i >= len(inclusion) {
-					return
-				}
-				i = order[i]
-				var err error
-				if inclusion[i], err = o.tree.Prove(o.files.Files, cfg.Challenges[i], cfg.Done); err != nil {
-					first.CompareAndSwap(nil, &err)
-				}
-			}
-		})
-	}
-	wg.Wait()
-	if err := first.Load(); err != nil {
-		return nil, *err
+	err = work.Run(len(order), cfg.Workers, cfg.Done, func(_, at int) (err error) {
+		i := order[at]
+		inclusion[i], err = o.tree.Prove(o.files.Files, cfg.Challenges[i], cfg.Done)
+		return err
+	})
+	if err != nil {
+		return nil, err
 	}
 	return vanilla, nil
 }

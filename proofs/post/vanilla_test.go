@@ -178,7 +178,7 @@ func TestVanillaRefuses(t *testing.T) {
 	}
 	done := make(chan struct{})
 	close(done)
-	if _, err := open.Vanilla(post.VanillaConfig{Sector: sector, Challenges: []uint64{1}, Done: done}); !errors.Is(err, merkle.ErrCancelled) {
+	if _, err := open.Vanilla(post.VanillaConfig{Sector: sector, Challenges: []uint64{1}, Done: done}); !errors.Is(err, merkle.ErrCanceled) {
 		t.Errorf("cancelled: %v", err)
 	}
 }

@@ -7,6 +7,13 @@
 // a few terms need no reduction. Points lie record by record, x before y and
 // the real before the imaginary part.
 //
+// Products are reduced limb by limb (P. Montgomery, "Modular Multiplication
+// Without Trial Division", Math. Comp. 44, 1985) and never subtracted from in the
+// end, for which 2^416 has room enough (C. Walter, "Montgomery exponentiation
+// needs no final subtractions", Electronics Letters 35, 1999). The instructions
+// were meant for that: S. Gueron, V. Krasnov, "Accelerating Big Integer
+// Arithmetic Using Intel IFMA Extensions", ARITH 2016.
+//
 // The assembly is written by gen/main.go.
 package ifma
 
