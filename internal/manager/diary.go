@@ -6,6 +6,7 @@ import (
 	"sync"
 	"time"
 
+	"wdpost/internal/deadline"
 	"wdpost/internal/history"
 	"wdpost/internal/message"
 	"wdpost/internal/poster"
@@ -29,13 +30,17 @@ func newDiary() *diary { return &diary{runs: map[diaryKey]*history.Step{}} }
 // mostRuns bounds the diary where ends never come.
 const mostRuns = 100_000
 
-// sum takes a step in, and completes a last one.
-func (d *diary) sum(s history.Step) history.Step {
+// sum takes a step in, and completes a last one. A recovery that had nothing to
+// declare is not worth a line.
+func (d *diary) sum(s history.Step) (history.Step, bool) {
 	key := diaryKey{s.Kind, s.Miner, s.Deadline, s.PeriodStart}
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	run := d.runs[key]
 	if run == nil {
+		if s.Kind == deadline.Recovery.String() && s.Verdict == deadline.Declared.String() {
+			return s, false
+		}
 		run = &history.Step{}
 		if len(d.runs) < mostRuns {
 			d.runs[key] = run
@@ -62,12 +67,14 @@ func (d *diary) sum(s history.Step) history.Step {
 			s.Margin = run.Margin
 		}
 	}
-	return s
+	return s, true
 }
 
 // note writes what the poster tells into the history. Nothing waits for it.
 func (m *Manager) note(o poster.Outcome) {
-	m.book.Note(m.diary.sum(step(o, time.Now())))
+	if s, worth := m.diary.sum(step(o, time.Now())); worth {
+		m.book.Note(s)
+	}
 	m.changed()
 }
 
