@@ -56,8 +56,12 @@ func (n *Node) admit(ctx context.Context, m *member) error {
 	if known != nil && foreign == nil {
 		return nil
 	}
-	m.admitting.Lock()
-	defer m.admitting.Unlock()
+	select { // a mutex could not be left when the time is over
+	case m.admitting <- struct{}{}:
+		defer func() { <-m.admitting }()
+	case <-ctx.Done():
+		return m.ep.Explain("Version", context.Cause(ctx))
+	}
 	n.pool.mu.Lock()
 	known, foreign = m.known, m.foreign
 	n.pool.mu.Unlock()

@@ -106,14 +106,34 @@ func timeFor(ctx context.Context, pause time.Duration) bool {
 }
 
 // repeatable reports whether the same call may get an answer a moment later: the
-// service wants it slower, or the line broke in the middle. Nobody at the address
-// is left to the caller, who knows how long it is worth waiting.
+// service wants it slower, the line broke in the middle, or the node has not got
+// the tipset yet, as one of several behind a balancer. Nobody at the address is
+// left to the caller, who knows how long it is worth waiting.
 func repeatable(c call, err error) bool {
-	if endpoint.CategoryOf(err) == endpoint.Limited {
+	switch {
+	case endpoint.CategoryOf(err) == endpoint.Limited:
+		return true
+	case c.effect:
+		return false
+	case isBehind(err):
 		return true
 	}
-	return !c.effect && endpoint.CategoryOf(err) == endpoint.Transient &&
+	return endpoint.CategoryOf(err) == endpoint.Transient &&
 		!endpoint.WithoutEffect(err) && !errors.Is(err, context.DeadlineExceeded)
+}
+
+// isBehind recognises the answers of a node that lacks the tipset asked about. A
+// message that is not known is another matter.
+func isBehind(err error) bool {
+	if !errors.Is(err, endpoint.ErrAnswered) || strings.Contains(err.Error(), "failed to load message") {
+		return false
+	}
+	for _, sign := range []string{"loading tipset", "load tipset", "block not found", "ipld: could not find"} {
+		if strings.Contains(err.Error(), sign) {
+			return true
+		}
+	}
+	return false
 }
 
 // result is what one endpoint said.

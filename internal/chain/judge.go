@@ -195,3 +195,29 @@ func (p *pool) blockDelay() time.Duration {
 	}
 	return time.Minute
 }
+
+// retire clears what stands on the board because of this pool.
+func (p *pool) retire() {
+	p.mu.Lock()
+	type stood struct {
+		kind    condition.Kind
+		subject string
+	}
+	var over []stood
+	for _, m := range p.members {
+		for kind := range m.standing {
+			over = append(over, stood{kind, m.ep.String()})
+		}
+		clear(m.standing)
+	}
+	for method, count := range p.refusals {
+		if count >= refusalsTold {
+			over = append(over, stood{condition.NodeRefuses, method})
+		}
+	}
+	clear(p.refusals)
+	p.mu.Unlock()
+	for _, o := range over {
+		p.board.Clear(o.kind, o.subject)
+	}
+}

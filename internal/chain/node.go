@@ -124,14 +124,15 @@ func New(cfg Config) (*Node, error) {
 // closeGrace is how long Close lets signed messages reach the other endpoints.
 const closeGrace = 2 * time.Second
 
-// Close ends what was begun beside calls and drops idle connections. Follow and
-// Run end with their contexts.
+// Close ends what was begun beside calls, drops idle connections and clears the
+// conditions of its endpoints. Follow and Run end with their contexts.
 func (n *Node) Close() {
 	lastCall := time.AfterFunc(closeGrace, n.closeAll)
 	n.spreading.Wait()
 	lastCall.Stop()
 	n.closeAll()
 	n.http.CloseIdleConnections()
+	n.pool.retire()
 }
 
 // String is the address of a handle's endpoint, or a word for all of them.

@@ -37,7 +37,7 @@ type member struct {
 	ep  *endpoint.Endpoint
 	rpc rpc
 
-	admitting sync.Mutex // one look at what it is at a time
+	admitting chan struct{} // holds a token while somebody looks at what it is
 
 	// guarded by pool.mu
 	known    *identity
@@ -60,7 +60,7 @@ type member struct {
 func newMember(ep *endpoint.Endpoint) *member {
 	return &member{
 		ep: ep, avoid: map[string]time.Time{}, failures: map[endpoint.Category]uint64{},
-		standing: map[condition.Kind]bool{},
+		standing: map[condition.Kind]bool{}, admitting: make(chan struct{}, 1),
 	}
 }
 

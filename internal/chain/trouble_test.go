@@ -485,3 +485,29 @@ func TestPushThatHangsGoesElsewhereNextTime(t *testing.T) {
 		t.Errorf("records %+v", r)
 	}
 }
+
+// TestField23BalancerOverDifferentHeads: a call that meets a node without the
+// tipset is repeated by itself.
+func TestField23BalancerOverDifferentHeads(t *testing.T) {
+	p := newPair(t, func(c *chain.Config) { c.Endpoints = c.Endpoints[:1] })
+	p.Probe(t.Context())
+	p.Inject(serve.Fault{Method: "Filecoin.State*", Err: "loading tipset {bafy}: ipld: could not find bafy", Every: 2})
+	for range 6 {
+		if _, err := p.StateMinerPartitions(t.Context(), p.miner, 0, lotus.TipSetKey{}); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// TestConditionsEndWithTheClient leaves nothing on the board.
+func TestConditionsEndWithTheClient(t *testing.T) {
+	p := newPair(t, func(c *chain.Config) { c.Endpoints, c.Token = c.Endpoints[:1], "wrong" })
+	p.Probe(t.Context())
+	if got := p.conditions(); len(got) != 1 || got[0] != condition.NodeAuth {
+		t.Fatalf("conditions %v", got)
+	}
+	p.Node.Close()
+	if got := p.conditions(); len(got) != 0 {
+		t.Errorf("conditions after the end: %v", got)
+	}
+}
