@@ -98,10 +98,7 @@ func (t *Tool) needSpace(dir string, bytes uint64, what string) error {
 
 // Name is how the tool calls a circuit: "window 32GiB".
 func Name(s post.Setup) string {
-	kind := post.Window
-	if s.Challenges == 1 {
-		kind = post.Winning
-	}
+	kind := s.Kind()
 	name := fmt.Sprintf("%s %s", kind, post.SizeName(s.SectorSize))
 	if s != StandardSetup(kind, s.SectorSize) {
 		name += fmt.Sprintf(" with %d sectors in a partition", s.Sectors)

@@ -17,6 +17,7 @@ import (
 
 	"wdpost/internal/ledger"
 	"wdpost/internal/lotus"
+	"wdpost/proofs/post"
 )
 
 // maxPartitions is how many partitions the network accepts in one PoSt
@@ -49,8 +50,7 @@ func maskSeed(rand abi.Randomness) (seed [32]byte, err error) {
 	if copy(seed[:], rand) != len(seed) || len(rand) != len(seed) {
 		return seed, fmt.Errorf("the challenge randomness has %d bytes instead of 32", len(rand))
 	}
-	seed[31] &= 0x3f
-	return seed, nil
+	return post.MaskRandomness(seed), nil
 }
 
 // submission is what a SubmitWindowedPoSt message says.

@@ -19,6 +19,7 @@ import (
 	cbg "github.com/whyrusleeping/cbor-gen"
 
 	"wdpost/internal/ledger"
+	"wdpost/proofs/post"
 )
 
 func TestMaxPartitions(t *testing.T) {
@@ -167,7 +168,7 @@ func TestParamsOfARealMessage(t *testing.T) {
 func TestParamsAreTheSameInEveryVersion(t *testing.T) {
 	s := submission{
 		Deadline: 47, Partitions: []submittedPartition{{Index: 2, Skipped: []uint64{5, 6, 9}}, {Index: 7}},
-		ProofType: abi.RegisteredPoStProof_StackedDrgWindow32GiBV1_1, Proof: make([]byte, 2*proofBytes), CommitEpoch: 4_000_000, CommitRand: make([]byte, 32),
+		ProofType: abi.RegisteredPoStProof_StackedDrgWindow32GiBV1_1, Proof: make([]byte, 2*post.ProofSize), CommitEpoch: 4_000_000, CommitRand: make([]byte, 32),
 	}
 	got, err := s.encode()
 	if err != nil {

@@ -16,10 +16,6 @@ import (
 	"wdpost/proofs/post"
 )
 
-// proofBytes is the size of one Groth16 proof; a batch has one for each proof
-// partition.
-const proofBytes = 192
-
 // Of the rounds in which sectors that could not be read are asked for again.
 const (
 	// leastRounds are asked where another machine may read them, copies or not.
@@ -346,7 +342,7 @@ func (r *run) question(b *batch, rules rules, seed [32]byte, sectors []Sector, g
 // proofLength is the size of a proof over n sectors.
 func proofLength(n int, partitionSectors uint64) int {
 	per := max(int(partitionSectors), 1)
-	return (n + per - 1) / per * proofBytes
+	return (n + per - 1) / per * post.ProofSize
 }
 
 // accept keeps a proof. Partitions of the batch with no proven sector are

@@ -138,7 +138,7 @@ const MaxGenerated = 8 << 20
 // standardSectors is the number of sectors in a partition that the network
 // uses for the circuit's kind and size.
 func standardSectors(s post.Setup) int {
-	if s.Challenges == 1 {
+	if s.Kind() == post.Winning {
 		return post.Winning2KiB.Setup().Sectors
 	}
 	typ, err := post.TypeOf(post.Window, s.SectorSize, post.V1_2_0)
@@ -150,7 +150,7 @@ func standardSectors(s post.Setup) int {
 
 // describe names a circuit for people: "WindowPoSt 32GiB (2349 sectors)".
 func describe(s post.Setup) string {
-	if s.Challenges == 1 {
+	if s.Kind() == post.Winning {
 		return "WinningPoSt " + post.SizeName(s.SectorSize)
 	}
 	return fmt.Sprintf("WindowPoSt %s (%d sectors in a partition)", post.SizeName(s.SectorSize), s.Sectors)

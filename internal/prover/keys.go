@@ -380,7 +380,7 @@ func (k *Keys) rawVK(path string, s post.Setup) (*groth16.VerifyingKey, error) {
 
 // command is the subcommand of gen_cache_and_param_blst for a circuit.
 func command(s post.Setup) string {
-	if s.Challenges == 1 {
+	if s.Kind() == post.Winning {
 		return "winpost-param"
 	}
 	return "wdpost-param"

@@ -31,9 +31,6 @@ type postProof struct {
 	ProofBytes []byte
 }
 
-// proofSize is the length of one Groth16 proof; a WinningPoSt is a single one.
-const proofSize = 192
-
 // errMalformed marks requests that no manager can answer.
 var errMalformed = errors.New("malformed request")
 
@@ -65,8 +62,8 @@ func (s *Service) prove(ctx context.Context, m Miner, req proofRequest, limit ti
 				continue
 			}
 			return nil, fmt.Errorf("sectors %v could not be read, from no copy of theirs", answer.Faults)
-		case len(answer.Proofs) != 1 || len(answer.Proofs[0]) != proofSize:
-			return nil, fmt.Errorf("the prover returned %d proofs, not one of %d bytes", len(answer.Proofs), proofSize)
+		case len(answer.Proofs) != 1 || len(answer.Proofs[0]) != post.ProofSize:
+			return nil, fmt.Errorf("the prover returned %d proofs, not one of %d bytes", len(answer.Proofs), post.ProofSize)
 		}
 		return []postProof{{PoStProof: typ, ProofBytes: answer.Proofs[0]}}, nil
 	}
@@ -127,7 +124,7 @@ func (s *Service) question(ctx context.Context, m Miner, req proofRequest) (q ta
 		return malformed("the randomness has %d bytes instead of %d", len(req.Rand), len(q.Seed))
 	}
 	copy(q.Seed[:], req.Rand)
-	q.Seed[31] &= 0x3f // a canonical field element, as the reference does
+	q.Seed = post.MaskRandomness(q.Seed)
 	for _, info := range req.SectorInfos {
 		commR, err := commcid.CIDToReplicaCommitmentV1(info.SealedCID)
 		if err != nil {

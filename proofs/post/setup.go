@@ -8,6 +8,9 @@ const (
 	winningChallenges = 66
 )
 
+// ProofSize is the length in bytes of the proof of one partition.
+const ProofSize = 192
+
 // Setup is the shape of one partition's circuit: the three values that name
 // its parameters. A proof type has a standard one (ProofType.Setup);
 // development keys may be made for fewer sectors in a partition.
@@ -29,6 +32,14 @@ func (t ProofType) Setup() Setup {
 		return Setup{SectorSize: size, Challenges: windowChallenges, Sectors: windowSectors(size)}
 	}
 	return Setup{}
+}
+
+// Kind tells which proofs a circuit is for: winning blocks have one challenge.
+func (s Setup) Kind() Kind {
+	if s.Challenges == 1 {
+		return Winning
+	}
+	return Window
 }
 
 // windowSectors returns the number of sectors in one WindowPoSt partition.

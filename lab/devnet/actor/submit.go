@@ -8,10 +8,9 @@ import (
 	minertypes "github.com/filecoin-project/go-state-types/builtin/v18/miner"
 	"github.com/filecoin-project/go-state-types/crypto"
 	"github.com/filecoin-project/go-state-types/dline"
-)
 
-// proofSize is the size of one Groth16 proof, the largest a partition needs.
-const proofSize = 192
+	"wdpost/proofs/post"
+)
 
 // randomnessLength is the length of chain randomness in bytes.
 const randomnessLength = 32
@@ -80,7 +79,7 @@ func (m *Miner) checkSize(params *minertypes.SubmitWindowedPoStParams) error {
 	if got := params.Proofs[0].PoStProof; got != m.Info.WindowProof {
 		return illegalArgument("expected proof of type %s, got %s", proofTypeName(m.Info.WindowProof), proofTypeName(got))
 	}
-	if limit := proofSize * len(params.Partitions); len(params.Proofs[0].ProofBytes) > limit {
+	if limit := post.ProofSize * len(params.Partitions); len(params.Proofs[0].ProofBytes) > limit {
 		return illegalArgument("expected proof to be smaller than %d bytes", limit)
 	}
 	if limit := m.Policy.submissionLimit(m.Info.PartitionSectors); uint64(len(params.Partitions)) > limit {
