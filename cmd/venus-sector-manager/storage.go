@@ -19,6 +19,7 @@ import (
 	"wdpost/internal/manager"
 	"wdpost/internal/sector"
 	"wdpost/internal/sector/store/reach"
+	"wdpost/internal/sector/store/s3"
 	"wdpost/proofs/post"
 )
 
@@ -35,6 +36,7 @@ func (a *app) storageAttach() *cli.Command {
 			&cli.BoolFlag{Name: "allow-splitted", Usage: "also take replicas and caches whose other half is in another store"},
 			&cli.StringFlag{Name: "pattern", Value: "*", Usage: "only sectors whose file name matches, e.g. s-t01000-1[0-9]"},
 			&cli.StringFlag{Name: "sector-size", Usage: "size of all sectors, e.g. 32GiB, where no node can be asked; default: by names and sizes of the files"},
+			&cli.StringFlag{Name: "plugin", Usage: "s3: PATH is the URL of bucket and prefix, like https://minio.example:9000/bucket/prefix"},
 			&cli.BoolFlag{Name: "force", Usage: "forget the sectors that were known and are not there any more"},
 		},
 		Action: a.attach,
@@ -49,15 +51,22 @@ func (a *app) attach(ctx context.Context, cmd *cli.Command) error {
 	if err != nil {
 		return err
 	}
-	path := cmd.Args().First()
-	if !filepath.IsAbs(path) { // an absolute one is printed as it was given
+	path, plugin := cmd.Args().First(), cmd.String("plugin")
+	switch {
+	case plugin == config.PluginS3:
+		if err := s3.Check(config.PersistStore{Path: path, Plugin: plugin}.Root()); err != nil {
+			return fmt.Errorf("store path %w", err)
+		}
+	case plugin != "":
+		return fmt.Errorf("--plugin %q is not known: s3 is, all other stores are folders", plugin)
+	case !filepath.IsAbs(path): // an absolute one is printed as it was given
 		if path, err = expand(path); err != nil {
 			return fmt.Errorf("store path: %w", err)
 		}
 	}
 	name := cmp.Or(cmd.String("name"), path)
 	cfg := sector.AttachConfig{
-		Name: name, Path: path,
+		Name: name, Path: config.PersistStore{Path: path, Plugin: plugin}.Root(),
 		Strict: cmd.Bool("strict"), AllowSplitted: cmd.Bool("allow-splitted"),
 		Pattern: cmd.String("pattern"), Verbose: cmd.Bool("verbose"), Force: cmd.Bool("force"),
 	}
@@ -72,6 +81,9 @@ func (a *app) attach(ctx context.Context, cmd *cli.Command) error {
 	a.log.Warn("add the section below into the config file:")
 	_, err = fmt.Fprintf(a.stdout, "[[Common.PersistStores]]\nName = %s\nPath = %s\nStrict = %t\nReadOnly = %t\n",
 		tomlText(name), tomlText(path), cmd.Bool("strict"), cmd.Bool("read-only"))
+	if err == nil && plugin != "" {
+		_, err = fmt.Fprintf(a.stdout, "Plugin = %s\n", tomlText(plugin))
+	}
 	return err
 }
 

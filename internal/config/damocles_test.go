@@ -2,7 +2,6 @@ package config
 
 import (
 	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 )
@@ -37,26 +36,6 @@ func TestFieldF13Damocles(t *testing.T) {
 	}
 	if len(m.Miners) != 1 || m.Miners[0].Actor != 10086 {
 		t.Errorf("miners %+v", m.Miners)
-	}
-}
-
-func TestScanPersistStores(t *testing.T) {
-	dir := t.TempDir()
-	for name, text := range map[string]string{"a": `{"ID":"first","AllowMiners":[1008]}`, "b": `{}`, "c": `{"PluginName":"s3"}`, "d": `{`, "e": `{"Name":"first"}`} {
-		if err := os.Mkdir(filepath.Join(dir, name), 0o755); err != nil {
-			t.Fatal(err)
-		}
-		if err := os.WriteFile(filepath.Join(dir, name, storeFile), []byte(text), 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
-	c := Common{PersistStores: []PersistStore{{Name: "here", Path: "/here"}}, ScanPersistStores: []string{filepath.Join(dir, "*"), "/nowhere/*", "["}}
-	stores, warnings := c.Scan()
-	if len(stores) != 3 || stores[1].Name != "first" || stores[1].Path != filepath.Join(dir, "a") || !stores[1].Allows(1008) || stores[1].Allows(1) || stores[2].Name != filepath.Join(dir, "b") {
-		t.Errorf("got %+v", stores)
-	}
-	if len(warnings) != 5 {
-		t.Errorf("warnings %q", warnings)
 	}
 }
 

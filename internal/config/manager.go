@@ -3,6 +3,7 @@ package config
 import (
 	"fmt"
 	"regexp"
+	"slices"
 	"strings"
 	"time"
 
@@ -20,13 +21,16 @@ type Common struct {
 	API           API
 	PieceStores   []PieceStore `effect:"none"`
 	PersistStores []PersistStore
-	// ScanPersistStores are folders, or patterns of them, that are looked
-	// through at the start and at each reload: every one with a file
-	// sectorstore.json in it is a store, as if it stood in a
-	// [[Common.PersistStores]] of its own. Default: none.
+	// ScanPersistStores are folders of which those with a sectorstore.json are
+	// stores as well, with the settings in that file; the last part may have
+	// wildcards: ["/filecoin/*"]. They need not be attached: they are scanned.
 	ScanPersistStores []string
-	MongoKVStore      MongoKVStore
-	Proving           Proving
+	// RescanInterval is how often each store is scanned for new sectors while the
+	// daemon runs; nothing known is forgotten. Default 0: only `util storage
+	// attach` and `scan` find new ones.
+	RescanInterval Duration
+	MongoKVStore   MongoKVStore
+	Proving        Proving
 	// Notify are receivers of notifications.
 	Notify []Notify
 	// Settings of newer releases of this program's model, which steer sealing
@@ -91,43 +95,61 @@ type PieceStore struct {
 	Plugin, PluginName string
 }
 
-// PersistStore is one folder of sealed sectors, holding cache and sealed. It
-// must have been attached with `util storage attach` under the same name and path.
+// PersistStore is one folder of sealed sectors, holding cache and sealed, or a
+// prefix of an object store with the same files. It must have been attached with
+// `util storage attach` under the same name and path.
 type PersistStore struct {
 	// Name of the store. Default: its Path.
 	Name string
-	// Path is the folder above cache and sealed.
+	// Path is the folder above cache and sealed; with Plugin = "s3" the URL of
+	// bucket and prefix: https://minio.example:9000/bucket/prefix.
 	Path string
-	// Strict is noted by `util storage attach --strict`, which leaves out files
-	// that are links out of the store; it has no effect afterwards.
+	// Strict has scans leave out files that are links out of the store.
 	Strict bool
-	// ReadOnly has no effect: stores are only ever read.
+	// ReadOnly says that the store is meant to be mounted read-only. One that is
+	// without it is told as a condition: a kernel mounts a failing disk so.
 	ReadOnly bool
-	// Weight has no effect: nothing is written to stores.
+	// Weight orders the copies of a sector that lies in several stores: that in
+	// the store with the largest weight is read first. Default 0.
 	Weight uint64
-	// Plugin and PluginName would name an object store; they are refused.
-	Plugin, PluginName string
+	// Plugin is "s3" for an object store; its credentials are in the environment
+	// (AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY) or in ~/.aws/credentials, on
+	// every machine that reads. Default: a folder.
+	Plugin string
+	// PluginName is the same as Plugin.
+	PluginName string
 	// AllowMiners are the miners whose sectors are looked for here; empty: all.
 	AllowMiners []uint64
 	// DenyMiners are the miners whose sectors are never looked for here.
 	DenyMiners []uint64
-	// Meta is for the operator.
+	// Meta is for the operator; the status page shows it.
 	Meta map[string]string
 }
 
-// Allows reports whether sectors of the miner are looked for in the store.
-func (p PersistStore) Allows(miner uint64) bool {
-	for _, m := range p.DenyMiners {
-		if m == miner {
-			return false
-		}
+// PluginS3 is the one Plugin there is.
+const PluginS3 = "s3"
+
+// Root is the store's path as the sector index knows it.
+func (p PersistStore) Root() string {
+	if p.Plugin == PluginS3 {
+		return s3Prefix + strings.TrimPrefix(p.Path, s3Prefix)
 	}
-	for _, m := range p.AllowMiners {
-		if m == miner {
-			return true
-		}
+	return p.Path
+}
+
+// s3Prefix begins the paths of object stores.
+const s3Prefix = "s3+"
+
+// LeavesOut names the key that keeps the miner's sectors from being looked for in
+// the store; empty if none does.
+func (p PersistStore) LeavesOut(miner uint64) string {
+	switch {
+	case slices.Contains(p.DenyMiners, miner):
+		return "DenyMiners"
+	case len(p.AllowMiners) > 0 && !slices.Contains(p.AllowMiners, miner):
+		return "AllowMiners"
 	}
-	return len(p.AllowMiners) == 0
+	return ""
 }
 
 // MongoKVStore, when enabled, keeps what the manager must not forget in

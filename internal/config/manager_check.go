@@ -35,6 +35,26 @@ func (m *Manager) check(c *checker) {
 		n.check(c, fmt.Sprintf("Common.Notify[%d]", i))
 	}
 	m.checkMiners(c)
+	m.checkLists(c)
+}
+
+// checkLists warns of miners that no configured store may hold. Stores of
+// ScanPersistStores are not known here.
+func (m *Manager) checkLists(c *checker) {
+	if len(m.Common.ScanPersistStores) > 0 || len(m.Common.PersistStores) == 0 {
+		return
+	}
+	for i, miner := range m.Miners {
+		var reasons []string
+		for _, s := range m.Common.PersistStores {
+			if key := s.LeavesOut(miner.Actor); key != "" {
+				reasons = append(reasons, fmt.Sprintf("%s of the store %q", key, s.Name))
+			}
+		}
+		if miner.Actor != 0 && len(reasons) == len(m.Common.PersistStores) {
+			c.warn(fmt.Sprintf("Miners[%d].Actor", i), "%d has no store: %s leave it out, so none of its sectors can be proven", miner.Actor, strings.Join(reasons, ", "))
+		}
+	}
 }
 
 // Kinds of receivers of notifications, and costs of what they are told.
@@ -71,8 +91,17 @@ func (m *Manager) checkStores(c *checker) {
 		if s.Name == "" {
 			s.Name = s.Path
 		}
-		if s.Plugin != "" || s.PluginName != "" {
-			c.fail(key, "the store %q uses a plugin, which is not supported: mount it as a folder", s.Name)
+		if s.PluginName != "" {
+			if s.Plugin != "" && s.Plugin != s.PluginName {
+				c.fail(key+".PluginName", "%q is another one than Plugin = %q: give one of them", s.PluginName, s.Plugin)
+			}
+			s.Plugin = s.PluginName
+		}
+		if s.Plugin != "" && s.Plugin != PluginS3 {
+			c.fail(key+".Plugin", "the store %q uses the plugin %q, which is not known: \"s3\" reads object stores, all others are mounted as folders", s.Name, s.Plugin)
+		}
+		if s.Plugin == PluginS3 && !strings.Contains(s.Path, "://") {
+			c.fail(key+".Path", "the store %q needs the URL of its bucket and prefix, like https://minio.example:9000/bucket/prefix", s.Name)
 		}
 		if first, taken := names[s.Name]; taken {
 			c.fail(key+".Name", "the name %q is already that of Common.PersistStores[%d]: give each store a name of its own", s.Name, first)

@@ -60,7 +60,7 @@ func TestGuideManagerUncommented(t *testing.T) {
 		t.Errorf("miner %+v", m)
 	}
 	s := got.Common.PersistStores[0]
-	if s.Name != "theduan1" || !s.Allows(1447) || s.Allows(1448) || s.Allows(3) || s.Meta["SomeKey"] != "SomeValue" {
+	if s.Name != "theduan1" || s.LeavesOut(1447) != "" || s.LeavesOut(1448) != "AllowMiners" || s.LeavesOut(3) == "" || s.Meta["SomeKey"] != "SomeValue" {
 		t.Errorf("store %+v", s)
 	}
 	want := "Common.API.Market, Common.PieceStores, Miners.Commitment, Miners.Sealing, Miners.Sector, Miners.SnapUp: accepted, but without effect"
@@ -135,6 +135,30 @@ func TestDefaultFiles(t *testing.T) {
 	}
 }
 
+// TestPluginOfStore: Plugin and PluginName make the path that of an object store.
+func TestPluginOfStore(t *testing.T) {
+	for _, text := range []string{"Plugin = 's3'", "PluginName = 's3'", "Plugin = 's3'\nPluginName = 's3'"} {
+		m, _, err := LoadManager(write(t, ManagerFile, "[[Common.PersistStores]]\nName = 'a'\nPath = 'https://h:9000/b/p'\n"+text+"\n"))
+		if err != nil || m.Common.PersistStores[0].Root() != "s3+https://h:9000/b/p" {
+			t.Errorf("%s: %+v, %v", text, m.Common.PersistStores, err)
+		}
+	}
+	if root := (PersistStore{Path: "/x"}).Root(); root != "/x" {
+		t.Errorf("root %s", root)
+	}
+}
+
+// TestFieldF4ListsAgainstMiners: a miner that every store leaves out is told at
+// the start, with the keys that do it.
+func TestFieldF4ListsAgainstMiners(t *testing.T) {
+	stores := "[[Common.PersistStores]]\nPath = '/a'\nAllowMiners = [1447]\n[[Common.PersistStores]]\nPath = '/b'\nAllowMiners = [1000]\nDenyMiners = [1000]\n"
+	_, warnings, err := LoadManager(write(t, ManagerFile, stores+"[[Miners]]\nActor = 1000\n[[Miners]]\nActor = 1447\n"))
+	text := strings.Join(warnings, "\n")
+	if err != nil || !strings.Contains(text, `Miners[0].Actor: 1000 has no store: AllowMiners of the store "/a", DenyMiners of the store "/b"`) || strings.Contains(text, "1447 has no store") {
+		t.Errorf("%s, %v", text, err)
+	}
+}
+
 // TestDefaultFileIsComplete: every setting with an effect appears in the file.
 func TestDefaultFileIsComplete(t *testing.T) {
 	for _, field := range effectiveKeys(reflect.TypeFor[Manager]()) {
@@ -180,7 +204,9 @@ func TestManagerComplaints(t *testing.T) {
 		{"same name", manager, store("a", "/x") + store("a", "/y"), []string{":5: Common.PersistStores[1].Name", `the name "a" is already that of Common.PersistStores[0]`}},
 		{"same path as name", manager, store("", "/x") + store("", "/x"), []string{`the name "/x" is already`}},
 		{"name without path", manager, store("a", ""), []string{":3: Common.PersistStores[0].Path", `missing for the store "a"`}},
-		{"plugin", manager, store("a", "/x") + "PluginName = 's3'\n", []string{"uses a plugin, which is not supported"}},
+		{"unknown plugin", manager, store("a", "/x") + "PluginName = 'ceph'\n", []string{":1: Common.PersistStores[0].Plugin", `uses the plugin "ceph", which is not known`}},
+		{"two plugins", manager, store("a", "http://h/b") + "Plugin = 's3'\nPluginName = 's4'\n", []string{`"s4" is another one than Plugin = "s3"`}},
+		{"plugin without URL", manager, store("a", "/x") + "Plugin = 's3'\n", []string{"needs the URL of its bucket and prefix"}},
 		{"one miner twice", manager, "[[Miners]]\nActor = 1\n[[Miners]]\nActor = 1\n", []string{":4: Miners[1].Actor", "already Miners[0]"}},
 		{"fee", manager, "[[Miners]]\nActor = 1\n[Miners.PoSt]\nGasFeeCap = '5 gold'\n", []string{":4: Miners[0].PoSt.GasFeeCap", "5 nanoFIL"}},
 		{"less gas than needed", manager, "[[Miners]]\nActor = 1\n[Miners.PoSt]\nGasOverEstimation = 0.9\n", []string{":4: Miners[0].PoSt.GasOverEstimation", "use 1 or more"}},

@@ -108,7 +108,7 @@ func New(ctx context.Context, cfg Config) (*Manager, error) {
 	}
 	m.provers = newProvers(m)
 	m.miners = newMiners(m)
-	m.stores.load(s.manager.Common.PersistStores)
+	m.stores.load(ctx, s.manager.Common)
 	if cfg.Poster || cfg.Winning {
 		return m, m.stores.usable(ctx)
 	}

@@ -52,7 +52,7 @@ func (m *Manager) takeReloads(ctx context.Context) error {
 			return nil
 		case r := <-m.reloads:
 			var a reloadAnswer
-			a.err = m.guarded(ctx, "reload", func(context.Context) (err error) { a.done, err = m.reload(); return err })
+			a.err = m.guarded(ctx, "reload", func(ctx context.Context) (err error) { a.done, err = m.reload(ctx); return err })
 			if a.err != nil {
 				m.log.Error("configuration refused; the former one stays in force", attr.Err(a.err))
 				m.board.Set(condition.Condition{Kind: condition.ConfigRefused, Detail: oneLine(a.err)})
@@ -62,7 +62,7 @@ func (m *Manager) takeReloads(ctx context.Context) error {
 	}
 }
 
-func (m *Manager) reload() (Reloaded, error) {
+func (m *Manager) reload(ctx context.Context) (Reloaded, error) {
 	now := m.settings.Load()
 	next, warnings, err := loadSettings(m.cfg.ConfDir, m.cfg.ExtProver)
 	if err == nil {
@@ -88,10 +88,11 @@ func (m *Manager) reload() (Reloaded, error) {
 	in.at = next.at
 	in.manager.Common.PersistStores = next.manager.Common.PersistStores
 	in.manager.Common.ScanPersistStores = next.manager.Common.ScanPersistStores
+	in.manager.Common.RescanInterval = next.manager.Common.RescanInterval
 	in.manager.Common.Proving.PartitionCheckTimeout = next.manager.Common.Proving.PartitionCheckTimeout
 	in.manager.Miners = next.manager.Miners
 	m.settings.Store(&in)
-	m.stores.load(in.manager.Common.PersistStores)
+	m.stores.load(ctx, in.manager.Common)
 	m.figures.configured(in.manager.Miners)
 	m.miners.apply(in.manager.Miners)
 	m.log.Info("configuration read again", attr.Keys(done.Changed), attr.Reason(restartWords(done.NeedsRestart)))

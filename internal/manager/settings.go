@@ -35,8 +35,6 @@ func loadSettings(dir string, extProver bool) (*settings, []string, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	stores, missing := s.manager.Common.Scan()
-	s.manager.Common.PersistStores, warnings = stores, append(warnings, missing...)
 	if extProver {
 		if s.ext, err = config.LoadExtProver(filepath.Join(dir, config.ExtProverFile)); err != nil {
 			return nil, nil, err
@@ -82,7 +80,7 @@ func hostConfig(cfg config.ExtProver, programDir string, log *slog.Logger) extpr
 }
 
 // liveKeys take effect at a reload; all others need a restart.
-var liveKeys = []string{"Common.PersistStores", "Common.ScanPersistStores", "Common.Proving.PartitionCheckTimeout", "Miners"}
+var liveKeys = []string{"Common.PersistStores", "Common.ScanPersistStores", "Common.RescanInterval", "Common.Proving.PartitionCheckTimeout", "Miners"}
 
 // needRestart are those of the changed keys that a reload cannot put in force.
 func needRestart(changed []string) []string {

@@ -106,9 +106,10 @@ type RunStatus struct {
 
 // StoreStatus is one configured store.
 type StoreStatus struct {
-	Name  string `json:"name"`
-	Path  string `json:"path"`
-	Error string `json:"error,omitempty"` // why its sectors are skipped
+	Name  string            `json:"name"`
+	Path  string            `json:"path"`
+	Error string            `json:"error,omitempty"` // why its sectors are skipped
+	Meta  map[string]string `json:"meta,omitempty"`
 }
 
 // recentRuns is how many runs of each miner the status shows; ledgerPatience how
@@ -165,8 +166,12 @@ func (m *Manager) storeStatus() []StoreStatus {
 	var out []StoreStatus
 	set := m.stores.current.Load()
 	away := set.watch.Away()
+	meta := map[string]map[string]string{}
 	for _, w := range m.settings.Load().manager.Common.PersistStores {
-		s := StoreStatus{Name: w.Name, Path: w.Path}
+		meta[w.Name] = w.Meta
+	}
+	for _, w := range set.configured {
+		s := StoreStatus{Name: w.Name, Path: w.Path, Meta: meta[w.Name]}
 		for _, err := range []error{set.broken[w.Name], away[w.Name]} {
 			if err != nil {
 				s.Error = oneLine(err)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"reflect"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -12,8 +13,10 @@ import (
 
 	"github.com/filecoin-project/go-state-types/abi"
 
+	"wdpost/internal/attr"
 	"wdpost/internal/condition"
 	"wdpost/internal/config"
+	"wdpost/internal/patience"
 	"wdpost/internal/poster"
 	"wdpost/internal/sector"
 	"wdpost/internal/sector/store/reach"
@@ -29,8 +32,10 @@ type stores struct {
 	current atomic.Pointer[storeSet]
 
 	mu     sync.Mutex // one change at a time
-	wanted []config.PersistStore
-	again  chan struct{} // holds a value when the stores are to be looked at now
+	common config.Common
+	found  []sector.FoundStore // by ScanPersistStores
+	again  chan struct{}       // holds a value when the stores are to be looked at now
+	scan   patience.Outage
 }
 
 // storeSet is one state of the stores; it never changes.
@@ -39,6 +44,8 @@ type storeSet struct {
 	checker Checker
 	watch   *sector.Watch
 	broken  map[string]error // by name: why a store cannot be used
+	// configured are all of them, the broken ones too.
+	configured []sector.Store
 }
 
 func newStores(m *Manager, p config.Proving) *stores {
@@ -53,10 +60,11 @@ func newStores(m *Manager, p config.Proving) *stores {
 
 // load takes up the stores of a configuration. One that is not attached is left
 // out and looked at again.
-func (s *stores) load(wanted []config.PersistStore) {
+func (s *stores) load(ctx context.Context, common config.Common) {
+	found := s.find(ctx, common.ScanPersistStores)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.wanted = wanted
+	s.common, s.found = common, found
 	s.open()
 	select {
 	case s.again <- struct{}{}:
@@ -64,16 +72,52 @@ func (s *stores) load(wanted []config.PersistStore) {
 	}
 }
 
+// find looks for the stores of ScanPersistStores.
+func (s *stores) find(ctx context.Context, patterns []string) []sector.FoundStore {
+	found, err := sector.FindStores(ctx, s.guard, patterns)
+	if err != nil {
+		s.scan.Failed(s.m.log, "stores of ScanPersistStores cannot be looked for", err.Error(), attr.Err(err))
+	} else {
+		s.scan.Over(s.m.log, "stores of ScanPersistStores can be looked for again")
+	}
+	return found
+}
+
+// configured lists the stores of the config file and those that were found.
+func (s *stores) configured() []sector.Store {
+	var out []sector.Store
+	for _, w := range s.common.PersistStores {
+		out = append(out, storeOf(w, false))
+	}
+	for _, f := range s.found {
+		if slices.ContainsFunc(out, func(o sector.Store) bool { return o.Name == f.Name || o.Path == f.Path }) {
+			s.m.log.Debug("a store that was found is configured already", attr.Store(f.Name), attr.Path(f.Path))
+			continue
+		}
+		out = append(out, storeOf(config.PersistStore{
+			Name: f.Name, Path: f.Path, Strict: f.Strict, ReadOnly: f.ReadOnly, Weight: f.Weight,
+			AllowMiners: f.AllowMiners, DenyMiners: f.DenyMiners, Meta: f.Meta,
+		}, true))
+	}
+	return out
+}
+
+// storeOf is a configured store in the words of the sector room.
+func storeOf(w config.PersistStore, scan bool) sector.Store {
+	return sector.Store{
+		Name: w.Name, Path: w.Root(), LeavesOut: w.LeavesOut, Weight: w.Weight, ReadOnly: w.ReadOnly, Strict: w.Strict, Scan: scan,
+	}
+}
+
 // open builds the set anew. mu is held.
 func (s *stores) open() {
 	index := sector.OpenIndex(s.m.cfg.Home)
-	set := &storeSet{broken: map[string]error{}}
+	set := &storeSet{broken: map[string]error{}, configured: s.configured()}
 	var whole []sector.Store
-	for _, w := range s.wanted {
-		store := sector.Store{Name: w.Name, Path: w.Path, Allows: w.Allows, ReadOnly: w.ReadOnly, Strict: w.Strict}
-		s.guard.Name(w.Path, w.Name)
+	for _, store := range set.configured {
+		s.guard.Name(store.Path, store.Name)
 		if _, err := sector.NewLocator(index, []sector.Store{store}, s.m.log); err != nil {
-			set.broken[w.Name] = err
+			set.broken[store.Name] = err
 			continue
 		}
 		whole = append(whole, store)
@@ -87,7 +131,9 @@ func (s *stores) open() {
 		whole = nil
 	}
 	set.locator, set.checker = locator, s.m.cfg.Parts.Checker(locator, s.guard)
-	set.watch = sector.NewWatch(sector.WatchConfig{Stores: whole, Index: index, Guard: s.guard, Board: s.m.board, Log: s.m.log})
+	set.watch = sector.NewWatch(sector.WatchConfig{
+		Stores: whole, Index: index, Guard: s.guard, RescanInterval: s.common.RescanInterval.D(), Board: s.m.board, Log: s.m.log,
+	})
 	old := s.current.Swap(set)
 	for name, err := range set.broken {
 		s.m.board.Set(condition.Condition{Kind: condition.StoreNotIndexed, Subject: name, Detail: err.Error()})
@@ -124,7 +170,12 @@ func (s *stores) usable(ctx context.Context) error {
 func (s *stores) run(ctx context.Context) error {
 	for {
 		s.mu.Lock()
-		if len(s.current.Load().broken) > 0 {
+		patterns := s.common.ScanPersistStores
+		s.mu.Unlock()
+		found := s.find(ctx, patterns)
+		s.mu.Lock()
+		if len(s.current.Load().broken) > 0 || !reflect.DeepEqual(found, s.found) {
+			s.found = found
 			s.open()
 		}
 		set := s.current.Load()
@@ -172,10 +223,11 @@ func (s *stores) Locate(_ context.Context, miner, number uint64, updated bool) (
 func (s *stores) allowed(miner uint64) error {
 	var errs []error
 	for _, store := range s.current.Load().locator.Stores() {
-		if store.Allows == nil || store.Allows(miner) {
+		key := store.LeavesOut(miner)
+		if key == "" {
 			return nil
 		}
-		errs = append(errs, fmt.Errorf("AllowMiners or DenyMiners of the store %q leaves it out", store.Name))
+		errs = append(errs, fmt.Errorf("%s of the store %q leaves it out", key, store.Name))
 	}
 	if len(errs) == 0 {
 		return errors.New("no store can be used")

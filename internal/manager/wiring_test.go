@@ -14,6 +14,7 @@ import (
 	"wdpost/internal/extprover"
 	"wdpost/internal/notify"
 	"wdpost/internal/poster"
+	"wdpost/internal/sector"
 )
 
 // arrival is a row of the wiring test: the value that a key is set to, and what
@@ -63,15 +64,19 @@ var arrivals = map[string]arrival{
 	"Common.PersistStores[].AllowMiners": {`[1]`, func(w *world) any { return w.stores.allowed(1008) != nil && w.stores.allowed(1) == nil }, true},
 	"Common.PersistStores[].DenyMiners":  {`[1008]`, func(w *world) any { return w.stores.allowed(1008) != nil && w.stores.allowed(1) == nil }, true},
 
-	"Common.ScanPersistStores": {`["testdata/stores/*"]`, func(w *world) any { return slices.Sorted(maps.Keys(w.stores.current.Load().broken)) }, []string{"scanned"}},
-
-	"Common.Notify[].Kind":   {`"feishu"`, told(func(r notify.Receiver) any { return r.Kind }), "feishu"},
-	"Common.Notify[].URL":    {`"https://other"`, told(func(r notify.Receiver) any { return r.URL }), "https://other"},
-	"Common.Notify[].Secret": {`"S"`, told(func(r notify.Receiver) any { return r.Secret }), "S"},
-	"Common.Notify[].Chat":   {`"7"`, told(func(r notify.Receiver) any { return r.Chat }), "7"},
-	"Common.Notify[].Least":  {`"window"`, told(func(r notify.Receiver) any { return r.Least }), "window"},
-	"Common.Notify[].Repeat": {`"7m"`, told(func(r notify.Receiver) any { return r.Repeat }), 7 * time.Minute},
-	"Common.Notify[].Daily":  {`"07:00"`, told(func(r notify.Receiver) any { return r.Daily }), true},
+	"Common.PersistStores[].Strict":   {"true", configured(func(s sector.Store) any { return s.Strict }), true},
+	"Common.PersistStores[].ReadOnly": {"true", configured(func(s sector.Store) any { return s.ReadOnly }), true},
+	"Common.PersistStores[].Weight":   {"7", configured(func(s sector.Store) any { return s.Weight }), 7},
+	"Common.PersistStores[].Meta":     {`{A="b"}`, func(w *world) any { return w.storeStatus()[0].Meta["A"] }, "b"},
+	"Common.ScanPersistStores":        {`["/nowhere/*"]`, func(w *world) any { return w.stores.common.ScanPersistStores }, []string{"/nowhere/*"}},
+	"Common.RescanInterval":           {`"7h"`, func(w *world) any { return w.stores.current.Load().watch.RescanInterval() }, 7 * time.Hour},
+	"Common.Notify[].Kind":            {`"feishu"`, told(func(r notify.Receiver) any { return r.Kind }), "feishu"},
+	"Common.Notify[].URL":             {`"https://other"`, told(func(r notify.Receiver) any { return r.URL }), "https://other"},
+	"Common.Notify[].Secret":          {`"S"`, told(func(r notify.Receiver) any { return r.Secret }), "S"},
+	"Common.Notify[].Chat":            {`"7"`, told(func(r notify.Receiver) any { return r.Chat }), "7"},
+	"Common.Notify[].Least":           {`"window"`, told(func(r notify.Receiver) any { return r.Least }), "window"},
+	"Common.Notify[].Repeat":          {`"7m"`, told(func(r notify.Receiver) any { return r.Repeat }), 7 * time.Minute},
+	"Common.Notify[].Daily":           {`"07:00"`, told(func(r notify.Receiver) any { return r.Daily }), true},
 
 	"Common.MongoKVStore.Enable":       {"true\nDSN = 'mongodb://h'\nDatabaseName = 'd'", func(w *world) any { return w.mongo != nil && w.sqlite == nil }, true},
 	"Common.MongoKVStore.DSN":          {"'mongodb://h'\nEnable = true\nDatabaseName = 'd'", func(w *world) any { return w.mongo.DSN }, "mongodb://h"},
@@ -123,12 +128,12 @@ var arrivals = map[string]arrival{
 
 // workless are keys that nothing at run time depends on, and why.
 var workless = map[string]string{
-	"Common.PersistStores[].Strict":     "noted by util storage attach, which is another process",
-	"Common.PersistStores[].ReadOnly":   "stores are only ever read",
-	"Common.PersistStores[].Weight":     "nothing is written to stores",
-	"Common.PersistStores[].Plugin":     "refused by the validation",
-	"Common.PersistStores[].PluginName": "refused by the validation",
-	"Common.PersistStores[].Meta":       "for the operator",
+	"Common.PersistStores[].Plugin":     "part of the store's path, config.TestPluginOfStore",
+	"Common.PersistStores[].PluginName": "part of the store's path, config.TestPluginOfStore",
+}
+
+func configured(see func(sector.Store) any) func(*world) any {
+	return func(w *world) any { return see(w.stores.current.Load().configured[0]) }
 }
 
 func senders(w *world) any {

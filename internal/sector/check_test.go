@@ -101,12 +101,12 @@ func TestFieldF4ReasonOfTheList(t *testing.T) {
 	index, root := OpenIndex(t.TempDir()), t.TempDir()
 	copySector(t, root, 1)
 	attach(t, index, io.Discard, AttachConfig{Name: "a", Path: root})
-	l, err := NewLocator(index, []Store{{Name: "a", Path: root, Allows: func(m uint64) bool { return m != miner }}}, discard())
+	l, err := NewLocator(index, []Store{{Name: "a", Path: root, LeavesOut: func(uint64) string { return "AllowMiners" }}}, discard())
 	if err != nil {
 		t.Fatal(err)
 	}
 	got := NewChecker(l, NewGuard(GuardConfig{})).Check(t.Context(), miner, []Wanted{{Number: 1, SectorSize: size}, {Number: 9, SectorSize: size}}, false)
-	if err := got[0].Err; !errors.Is(err, ErrNotFound) || !strings.Contains(err.Error(), `in store "a", whose AllowMiners or DenyMiners leaves miner 1008 out`) {
+	if err := got[0].Err; !errors.Is(err, ErrNotFound) || !strings.Contains(err.Error(), `in store "a", whose AllowMiners leaves miner 1008 out`) {
 		t.Errorf("got %v", err)
 	}
 	if err := got[1].Err; !errors.Is(err, ErrNotFound) || !strings.Contains(err.Error(), "not in any attached store") {

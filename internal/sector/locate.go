@@ -1,11 +1,13 @@
 package sector
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
 	"log/slog"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -18,8 +20,11 @@ import (
 type Store struct {
 	Name string
 	Path string
-	// Allows reports whether sectors of a miner are looked for here; nil: all are.
-	Allows func(miner uint64) bool
+	// LeavesOut names the setting that keeps a miner's sectors from being looked
+	// for here, "" where none does; nil: none does.
+	LeavesOut func(miner uint64) string
+	// Weight orders the copies of a sector, the largest first.
+	Weight uint64
 	// ReadOnly says that the store is meant to be mounted read-only.
 	ReadOnly bool
 	// Scan has the store scanned where it was never attached.
@@ -95,6 +100,7 @@ func NewLocator(index *Index, stores []Store, log *slog.Logger) (*Locator, error
 	if err := errors.Join(bad...); err != nil {
 		return nil, err
 	}
+	slices.SortStableFunc(l.stores, func(a, b *locatedStore) int { return cmp.Compare(b.Weight, a.Weight) })
 	return l, nil
 }
 
@@ -136,8 +142,8 @@ func (l *Locator) Stores() []Store {
 const mostMixed = 8
 
 // Find returns the copies of a sector: those with replica and cache in one store
-// first, then those made up of two stores, in the order of the configuration. All
-// of them may be proven from, if their files are good. Updated asks for the files
+// first, then those made up of two stores, by the weight of the stores and in the
+// order of the configuration. All of them may be proven from, if their files are good. Updated asks for the files
 // of a snap update.
 func (l *Locator) Find(id ID, updated bool) []Location {
 	l.mu.Lock()
@@ -146,13 +152,13 @@ func (l *Locator) Find(id ID, updated bool) []Location {
 	var whole, mixed []Location
 	for _, a := range l.stores {
 		replicas, _ := a.record.of(updated)
-		if !a.allows(id.Miner) || !replicas.Has(id) {
+		if a.leavesOut(id.Miner) != "" || !replicas.Has(id) {
 			continue
 		}
 		for _, b := range l.stores {
 			_, caches := b.record.of(updated)
 			switch {
-			case !b.allows(id.Miner) || !caches.Has(id):
+			case b.leavesOut(id.Miner) != "" || !caches.Has(id):
 			case a == b:
 				whole = append(whole, locate(id, updated, a.Store, b.Store))
 			case len(mixed) < mostMixed:
@@ -192,8 +198,8 @@ func (l *Locator) whyNot(id ID, updated bool) error {
 		replica, cache := replicas.Has(id), caches.Has(id)
 		switch {
 		case !replica && !cache:
-		case !s.allows(id.Miner):
-			return fmt.Errorf("%w: it is in store %q, whose AllowMiners or DenyMiners leaves miner %d out: correct them", errElsewhere, s.Name, id.Miner)
+		case s.leavesOut(id.Miner) != "":
+			return fmt.Errorf("%w: it is in store %q, whose %s leaves miner %d out: correct it", errElsewhere, s.Name, s.leavesOut(id.Miner), id.Miner)
 		case replica:
 			half = append(half, fmt.Sprintf("only its replica is known, in store %q: attach the store with its cache", s.Name))
 		default:
@@ -211,7 +217,13 @@ func (l *Locator) whyNot(id ID, updated bool) error {
 	return ErrNotFound
 }
 
-func (s *locatedStore) allows(miner uint64) bool { return s.Allows == nil || s.Allows(miner) }
+// leavesOut is LeavesOut.
+func (s *Store) leavesOut(miner uint64) string {
+	if s.LeavesOut == nil {
+		return ""
+	}
+	return s.LeavesOut(miner)
+}
 
 // refresh reads the records whose files have changed. A record that cannot be
 // read keeps its last good state. mu is held.

@@ -75,8 +75,15 @@ func TestAttachAndFind(t *testing.T) {
 		}
 	}
 
-	only := func(m uint64) func(uint64) bool { return func(x uint64) bool { return x == m } }
-	l, err := NewLocator(index, []Store{{Name: "storage1", Path: one, Allows: only(miner)}, {Name: "storage2", Path: two + "/"}}, discard())
+	only := func(m uint64) func(uint64) string {
+		return func(x uint64) string {
+			if x == m {
+				return ""
+			}
+			return "AllowMiners"
+		}
+	}
+	l, err := NewLocator(index, []Store{{Name: "storage1", Path: one, LeavesOut: only(miner)}, {Name: "storage2", Path: two + "/"}}, discard())
 	if err != nil {
 		t.Fatal(err)
 	}

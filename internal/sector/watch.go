@@ -98,6 +98,9 @@ type Watch struct {
 	scans    sync.WaitGroup
 }
 
+// RescanInterval is that of the configuration.
+func (w *Watch) RescanInterval() time.Duration { return w.cfg.RescanInterval }
+
 // lookPatience is how long a folder may take to answer.
 const lookPatience = 10 * time.Second
 

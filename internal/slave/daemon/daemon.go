@@ -24,7 +24,7 @@ import (
 	"wdpost/internal/rpc"
 	"wdpost/internal/run"
 	"wdpost/internal/sector"
-	"wdpost/internal/sector/store/process"
+	"wdpost/internal/sector/store/reach"
 	"wdpost/internal/slave"
 	"wdpost/internal/task"
 )
@@ -46,7 +46,7 @@ type Daemon struct {
 	log     *slog.Logger
 	plan    plan
 	guard   *sector.Guard
-	reading *process.Client // the process that reads the stores
+	reading *reach.All // what reads the stores
 	client  *rpc.Client
 	backend *backend
 	worker  *slave.Worker
@@ -72,7 +72,7 @@ func New(cfg Config) (*Daemon, error) {
 	}
 	d := &Daemon{log: cfg.Log, plan: p, metrics: prometheus.NewRegistry()}
 	d.metrics.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
-	reading := process.New(cfg.Log)
+	reading := reach.New(cfg.Log)
 	p.guard.Backend, p.guard.Log = reading, cfg.Log
 	d.reading, d.guard = reading, sector.NewGuard(p.guard)
 	d.metrics.MustRegister(sector.Collector{Guard: d.guard})
