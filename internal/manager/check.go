@@ -27,8 +27,8 @@ func NewCheck(home string, cfg config.Manager, log *slog.Logger) *Check {
 	index := sector.OpenIndex(home)
 	var whole []sector.Store
 	for _, w := range cfg.Common.PersistStores {
-		store := sector.Store{Name: w.Name, Path: w.Path, Allows: w.Allows, ReadOnly: w.ReadOnly, Strict: w.Strict}
-		guard.Name(w.Path, w.Name)
+		store := storeOf(w, false)
+		guard.Name(store.Path, w.Name)
 		if _, err := sector.NewLocator(index, []sector.Store{store}, log); err != nil {
 			log.Warn("store left out", attr.Store(w.Name), attr.Err(err))
 			continue
