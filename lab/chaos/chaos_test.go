@@ -90,7 +90,12 @@ func (w *world) plan(n int, seed uint64) {
 		if i > 0 {
 			f = all[w.rand.IntN(len(all))]
 		}
-		begin := open(n) - 20 + abi.ChainEpoch(w.rand.IntN(80)) // from the challenge to the close
+		// From the challenge to the close; 37 and 80 have no common divisor, so that
+		// 80 windows play every epoch.
+		begin := open(n) - 20 + abi.ChainEpoch((int(seed)*trouble+n)*37%80)
+		if i > 0 {
+			begin = open(n) - 20 + abi.ChainEpoch(w.rand.IntN(80))
+		}
 		last := min(f.lasts(w), open(n)+60-begin)
 		p.names = append(p.names, fmt.Sprintf("%s at %d for %d", f.name, begin, last))
 		var end func()

@@ -89,7 +89,7 @@ func (w *world) checkWindow(at window, o *actor.Outcome) {
 			w.tally.excused++
 			w.tally.mu.Unlock()
 		} else {
-			w.find(&w.tally.missed, "%s: partition %d was missed", where, part.Index)
+			w.find(&w.tally.missed, "%s: partition %d was missed; told: %s", where, part.Index, w.told(o))
 		}
 		if !w.explained(o) {
 			w.find(&w.tally.unexplained, "%s: no condition told that partition %d would be missed", where, part.Index)
@@ -112,6 +112,19 @@ func (w *world) explained(o *actor.Outcome, kinds ...condition.Kind) bool {
 		}
 		return s.Cost == condition.Window || s.Cost == condition.Sectors
 	})
+}
+
+// told lists the conditions that stood in a window.
+func (w *world) told(o *actor.Outcome) string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	var list []string
+	for _, s := range w.stood {
+		if s.from < o.Close && (s.to == 0 || s.to >= o.Open) {
+			list = append(list, fmt.Sprintf("%s [%d, %d) %s: %s", s.Kind, s.from, s.to, s.Subject, s.Detail))
+		}
+	}
+	return strings.Join(list, " | ")
 }
 
 // checkLedger holds the ledger's verdict against the chain's, where the ledger

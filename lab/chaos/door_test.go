@@ -16,6 +16,7 @@ import (
 	"github.com/filecoin-project/go-jsonrpc/auth"
 
 	"wdpost/lab/devnet/fullnode"
+	"wdpost/lab/devnet/messager"
 	"wdpost/lab/devnet/serve"
 	"wdpost/lab/devnet/simchain"
 )
@@ -42,18 +43,23 @@ type door struct {
 
 var errDoor = errors.New("connection reset by peer")
 
-// newDoor serves the nodes of a chain as node0, node1, …
-func newDoor(chain *simchain.Chain, hosts []string) *door {
+// newDoor serves the nodes of a chain as node0, node1, … and a messager.
+func newDoor(chain *simchain.Chain, hosts []string, mail *messager.Messager) *door {
 	d := &door{nodes: map[string]http.Handler{}}
-	for i, host := range hosts {
-		log := slog.New(slog.DiscardHandler)
-		gate := &serve.Gate{Namespace: "Filecoin", Needs: fullnode.Needs(), Faults: &serve.Faults{}, Log: log}
+	log := slog.New(slog.DiscardHandler)
+	open := func(host, namespace string, api any) {
 		rpc := jsonrpc.NewServer()
-		rpc.Register("Filecoin", fullnode.New(chain.NodeAt(i), gate, &fullnode.Streams{}, log))
+		rpc.Register(namespace, api)
 		d.nodes[host] = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			rpc.ServeHTTP(w, r.WithContext(auth.WithPerm(r.Context(), serve.AllPermissions())))
 		})
 	}
+	for i, host := range hosts {
+		gate := &serve.Gate{Namespace: "Filecoin", Needs: fullnode.Needs(), Faults: &serve.Faults{}, Log: log}
+		open(host, "Filecoin", fullnode.New(chain.NodeAt(i), gate, &fullnode.Streams{}, log))
+	}
+	gate := &serve.Gate{Namespace: "Message", Needs: messager.Needs(), Faults: &serve.Faults{}, Log: log}
+	open("messager", "Message", messager.NewAPI(mail, gate))
 	return d
 }
 
@@ -97,7 +103,8 @@ func (d *door) RoundTrip(req *http.Request) (*http.Response, error) {
 	}
 	ctx := req.Context()
 	host := req.URL.Hostname()
-	w := d.wayOf(host, strings.TrimPrefix(call.Method, "Filecoin."))
+	_, method, _ := strings.Cut(call.Method, ".")
+	w := d.wayOf(host, method)
 	switch {
 	case w.hang:
 		<-ctx.Done()

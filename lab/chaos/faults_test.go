@@ -114,6 +114,16 @@ func nodeFaults() []fault {
 		first("the first node answers errors", way{failed: "state is pruned"}),
 		thrice("the answer of a push is lost", "MpoolPush", way{lost: true}),
 		thrice("a push is refused", "MpoolPush", way{failed: "mpool is full"}),
+		thrice("the messager's answer is lost", "PushMessageWithId", way{lost: true}),
+		thrice("the messager refuses", "PushMessageWithId", way{failed: "database is locked"}),
+		onDoor("the messager hangs", false, func(*world) func(string, string) *way {
+			return func(host, _ string) *way {
+				if host == "messager" {
+					return &way{hang: true}
+				}
+				return nil
+			}
+		}),
 		thrice("a signature is refused", "WalletSign", way{failed: "wallet is locked"}),
 		ofMethod("StateMinerPartitions", way{failed: "state is pruned"}),
 		ofMethod("StateMinerDeadlines", way{hang: true}),
@@ -147,6 +157,28 @@ func nodeFaults() []fault {
 				w.deaf = false
 			}
 		}},
+		{name: "the head stream is reset again and again", begin: func(w *world, _ *planted) func() {
+			w.mu.Lock()
+			w.resets = true
+			w.mu.Unlock()
+			return func() {
+				w.mu.Lock()
+				defer w.mu.Unlock()
+				w.resets = false
+			}
+		}},
+		{name: "the network is upgraded", long: true, begin: func(w *world, _ *planted) func() {
+			w.chain.Upgrade(w.chain.NetworkVersion(w.chain.Epoch()) + 1)
+			return func() {}
+		}},
+		{name: "a sector is terminated", long: true, begin: func(w *world, _ *planted) func() {
+			m, _ := w.chain.LatestState().Miner(minerID)
+			parts := m.Deadlines[w.target.index].Partitions
+			if live := parts[w.rand.IntN(len(parts))].Active(); len(live) > 1 {
+				w.chain.Terminate(minerID, live[w.rand.IntN(len(live))])
+			}
+			return func() {}
+		}},
 		{name: "null rounds", begin: func(w *world, _ *planted) func() {
 			w.nulls = 1 + w.rand.IntN(6)
 			return func() {}
@@ -167,6 +199,10 @@ func nodeFaults() []fault {
 	return list
 }
 
+// usualFee is the base fee in quiet times, in attoFIL. The fee is what it is told
+// to be: what a rule does to it over hours would lift it over any limit.
+var usualFee = big.NewInt(1e8)
+
 func moneyFaults() []fault {
 	balance := func(w *world, id uint64, fil int64) {
 		if err := w.chain.SetBalance(key(w.t, id), big.Mul(big.NewInt(fil), big.NewInt(1e18))); err != nil {
@@ -175,14 +211,14 @@ func moneyFaults() []fault {
 	}
 	keyOf := func(name string, id uint64) fault {
 		return fault{name: name, long: true, begin: func(w *world, _ *planted) func() {
-			for _, n := range w.chain.Nodes() {
-				n.SetKey(key(w.t, id), false)
-			}
-			return func() {
+			set := func(held bool) {
+				w.mail.LoseWallet(abi.ActorID(id), !held)
 				for _, n := range w.chain.Nodes() {
-					n.SetKey(key(w.t, id), true)
+					n.SetKey(key(w.t, id), held)
 				}
 			}
+			set(false)
+			return func() { set(true) }
 		}}
 	}
 	drained := func(name string, back int64, ids ...uint64) fault {
@@ -200,11 +236,11 @@ func moneyFaults() []fault {
 	return []fault{
 		{name: "the base fee is above the cap", long: true, begin: func(w *world, _ *planted) func() {
 			w.chain.SetBaseFee(big.NewInt(10e9), 0)
-			return func() { w.chain.SetBaseFee(big.NewInt(1e8), 1) }
+			return func() { w.chain.SetBaseFee(usualFee, 0) }
 		}},
 		{name: "others fill the blocks", long: true, begin: func(w *world, _ *planted) func() {
 			w.chain.SetDemand(simchain.Demand{Gas: 9e9, Premium: big.NewInt(3e5)})
-			return func() { w.chain.SetDemand(simchain.Demand{}); w.chain.SetBaseFee(big.NewInt(1e8), 1) }
+			return func() { w.chain.SetDemand(simchain.Demand{}) }
 		}},
 		{name: "messages stay until they are replaced", long: true, begin: func(w *world, _ *planted) func() {
 			w.chain.Hold(func(m *lotus.Message) bool { return true })
@@ -246,6 +282,17 @@ func ownFaults() []fault {
 			p.killed = true
 			w.kill()
 			return w.restart
+		}},
+		{name: "another manager works too", long: true, begin: func(w *world, p *planted) func() {
+			p.killed = true // what it proves is proven by another
+			if w.rival != nil {
+				return func() {}
+			}
+			w.rival = w.launch(newLedger(w.t), nil)
+			return func() {
+				w.rival.end()
+				w.rival = nil
+			}
 		}},
 		{name: "stopped", begin: func(w *world, p *planted) func() {
 			p.killed = true

@@ -21,13 +21,16 @@ import (
 	"wdpost/internal/chain"
 	"wdpost/internal/condition"
 	"wdpost/internal/deadline"
+	"wdpost/internal/ledger"
 	"wdpost/internal/ledger/sqlite"
 	"wdpost/internal/message"
 	"wdpost/internal/message/escalate"
+	courier "wdpost/internal/message/messager"
 	"wdpost/internal/message/node"
 	"wdpost/internal/message/sender"
 	"wdpost/internal/poster"
 	"wdpost/lab/devnet/actor"
+	"wdpost/lab/devnet/messager"
 	"wdpost/lab/devnet/simchain"
 	"wdpost/proofs/post"
 )
@@ -59,20 +62,24 @@ func policy() *actor.Policy {
 
 // world is one chain and one manager in a bubble of simulated time.
 type world struct {
-	t     *testing.T
-	rand  *rand.Rand
-	chain *simchain.Chain
-	door  *door
-	plant *plant
-	book  *book
-	board *condition.Board
-	log   *lockedBuffer
-	hosts []string
+	t      *testing.T
+	rand   *rand.Rand
+	chain  *simchain.Chain
+	door   *door
+	plant  *plant
+	book   *book
+	board  *condition.Board
+	log    *lockedBuffer
+	hosts  []string
+	mail   *messager.Messager
+	byMail bool // messages go through the messager
 
 	mu      sync.Mutex
 	stood   []standing // every condition that ever stood
 	process *process
 	deaf    bool // heads are not passed on
+	resets  bool // the way to every head is unknown
+	rival   *process
 	planted map[window]*planted
 	checked map[window]bool
 	tally   *tally
@@ -156,7 +163,7 @@ func newWorld(t *testing.T, seed uint64, nodes int, total *tally) *world {
 	fil := func(n int64) big.Int { return big.Mul(big.NewInt(n), big.NewInt(1e18)) }
 	w.chain, err = simchain.New(simchain.Config{
 		Seed: fmt.Sprint(seed), NetworkName: "chaos", NetworkVersion: stnet.Version25, GenesisTime: time.Now(), EpochDuration: epochTime,
-		Miners: []*actor.Miner{m}, Verifier: network{}, BaseFee: big.NewInt(1e8), Nodes: nodes, Log: slog.New(slog.DiscardHandler),
+		Miners: []*actor.Miner{m}, Verifier: network{}, BaseFee: usualFee, Nodes: nodes, Log: slog.New(slog.DiscardHandler),
 		Accounts: []simchain.Account{
 			{ID: ownerID, Key: key(t, ownerID), Balance: fil(1000)}, {ID: workerID, Key: key(t, workerID), Balance: fil(500)}, {ID: controlID, Key: key(t, controlID), Balance: fil(100)},
 		},
@@ -164,21 +171,29 @@ func newWorld(t *testing.T, seed uint64, nodes int, total *tally) *world {
 	if err != nil {
 		t.Fatal(err)
 	}
+	w.chain.SetBaseFee(usualFee, 0)
 	for i := range nodes {
 		w.hosts = append(w.hosts, fmt.Sprintf("node%d", i))
 	}
-	w.door = newDoor(w.chain, w.hosts)
-	l, err := sqlite.Open(t.Context(), sqlite.Config{Path: filepath.Join(t.TempDir(), "ledger.db"), Network: "chaos"})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = l.Close() }) // in the bubble, after everything ended
-	w.book = &book{Ledger: l}
+	w.mail, w.byMail = messager.New(w.chain, slog.New(slog.DiscardHandler)), seed%3 == 2
+	w.door = newDoor(w.chain, w.hosts, w.mail)
+	w.book = &book{Ledger: newLedger(t)}
 	w.board.Watch(w.note)
 	for range 60 {
 		w.advance(false)
 	}
 	return w
+}
+
+// newLedger is an empty ledger in a file.
+func newLedger(t *testing.T) ledger.Ledger {
+	t.Helper()
+	l, err := sqlite.Open(t.Context(), sqlite.Config{Path: filepath.Join(t.TempDir(), "ledger.db"), Network: "chaos"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = l.Close() }) // in the bubble, after everything ended
+	return l
 }
 
 // note keeps which conditions stood when.
@@ -196,30 +211,36 @@ func (w *world) note(c condition.Change) {
 	}
 }
 
-// start begins a process.
+// start begins the manager's process.
 func (w *world) start() {
 	w.t.Helper()
 	w.book.set(func(b *book) { b.dead = false })
+	w.process = w.launch(w.book, w.board)
+}
+
+// launch begins a process over a ledger.
+func (w *world) launch(records ledger.Ledger, board *condition.Board) *process {
+	w.t.Helper()
 	log := slog.New(slog.NewTextHandler(w.log, &slog.HandlerOptions{Level: slog.LevelInfo}))
 	var endpoints []string
 	for _, h := range w.hosts {
 		endpoints = append(endpoints, "http://"+h+":1234/rpc/v1")
 	}
-	full, err := chain.New(chain.Config{Endpoints: endpoints, Token: "x", Transport: w.door, Board: w.board, Log: log})
+	full, err := chain.New(chain.Config{Endpoints: endpoints, Token: "x", Transport: w.door, Board: board, Log: log})
 	if err != nil {
 		w.t.Fatal(err)
 	}
 	clock := chain.Clock{Genesis: w.chain.Config().GenesisTime, BlockDelay: epochTime}
 	pace := message.NewPace(func() abi.ChainEpoch { return clock.EpochAt(time.Now()) })
-	mail := node.New(node.Config{API: full, PollInterval: epochTime / 2, Epoch: pace.Epoch})
-	payers := sender.New(sender.Config{State: full, Service: mail, Keep: epochTime / 2, Board: w.board, Log: log})
+	mail := w.messages(full, pace)
+	payers := sender.New(sender.Config{State: full, Service: mail, Keep: epochTime / 2, Board: board, Log: log})
 	p, err := poster.New(poster.Config{
 		Chain: full, Prover: w.plant, Verifier: w.plant, Sectors: w.plant,
 		Sender: struct {
 			message.Sender
 			*sender.Chooser
 		}{mail, payers},
-		Ledger: w.book, Log: log, Board: w.board, BlockDelay: epochTime, Genesis: clock.Genesis,
+		Ledger: records, Log: log, Board: board, BlockDelay: epochTime, Genesis: clock.Genesis,
 		Miners: []poster.MinerConfig{{
 			Miner: minerID, Confidence: confidence, AllowWorkerFallback: true, AllowOwnerFallback: true, Parallel: w.rand.IntN(2) == 0,
 			Fees: message.Fees{GasOverEstimation: 1.2, GasFeeCap: big.NewInt(5e9)}, Escalation: escalate.Limits{MaxFee: maxFee},
@@ -236,13 +257,13 @@ func (w *world) start() {
 	wg.Go(func() {
 		_ = full.Follow(ctx, func(_ context.Context, e chain.HeadEvent) {
 			w.mu.Lock()
-			deaf := w.deaf
+			deaf, resets := w.deaf, w.resets
 			w.mu.Unlock()
 			if deaf {
 				return
 			}
 			pace.Saw(e.Head.Height)
-			h := poster.Head{TipSet: e.Head, Reset: e.Reset}
+			h := poster.Head{TipSet: e.Head, Reset: e.Reset || resets}
 			for _, ts := range e.Revert {
 				if h.RevertedFrom == 0 || ts.Height < h.RevertedFrom {
 					h.RevertedFrom = ts.Height
@@ -256,8 +277,26 @@ func (w *world) start() {
 		full.Close()
 		close(pr.done)
 	}()
-	w.process = pr
 	synctest.Wait()
+	return pr
+}
+
+// end stops a process in good order.
+func (p *process) end() {
+	p.cancel()
+	<-p.done
+}
+
+// messages is the way of messages: the node's, or the messager's.
+func (w *world) messages(full *chain.Node, pace *message.Pace) message.Sender {
+	if !w.byMail {
+		return node.New(node.Config{API: full, PollInterval: epochTime / 2, Epoch: pace.Epoch})
+	}
+	s, err := courier.New(courier.Config{Address: "http://messager:39812", Token: "x", PollInterval: epochTime / 2, Epoch: pace.Epoch, Transport: w.door})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return s
 }
 
 // kill ends the process as kill -9 does: what was not yet written is lost.
@@ -271,8 +310,7 @@ func (w *world) stop() {
 	if w.process == nil {
 		return
 	}
-	w.process.cancel()
-	<-w.process.done
+	w.process.end()
 	w.process = nil
 }
 
@@ -283,6 +321,7 @@ func (w *world) advance(null bool) {
 	if _, err := w.chain.Advance(w.t.Context(), null); err != nil {
 		w.t.Fatal(err)
 	}
+	w.mail.OnHead(w.t.Context())
 	if w.process != nil {
 		time.Sleep(time.Second) // the heads are polled
 	}

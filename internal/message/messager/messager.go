@@ -36,6 +36,8 @@ type Config struct {
 	// Epoch is the present epoch by the clock; nil means that there is none,
 	// and that no message is too late.
 	Epoch func() abi.ChainEpoch
+	// Transport carries the calls; nil is the network.
+	Transport http.RoundTripper
 }
 
 // Sender is a message.Sender over a messager.
@@ -70,7 +72,11 @@ func over(cfg Config, ep *endpoint.Endpoint) *Sender {
 	if cfg.CallTimeout <= 0 {
 		cfg.CallTimeout = 30 * time.Second
 	}
-	return &Sender{cfg: cfg, ep: ep, http: endpoint.NewHTTPClient()}
+	client := endpoint.NewHTTPClient()
+	if cfg.Transport != nil {
+		client.Transport = cfg.Transport
+	}
+	return &Sender{cfg: cfg, ep: ep, http: client}
 }
 
 // Close drops idle connections.
