@@ -111,6 +111,10 @@ func (r *rig) post(t *testing.T, deadline uint64) *lotus.Message {
 
 var guideFees = message.Fees{GasOverEstimation: 1.2, GasFeeCap: big.NewInt(5e9)}
 
+func newNode(r *rig) *node.Sender {
+	return node.New(node.Config{API: r.node, PollInterval: 10 * time.Millisecond})
+}
+
 // overDevnet runs f over both kinds of sender.
 func overDevnet(t *testing.T, f func(t *testing.T, r *rig, s message.Sender)) {
 	t.Run("messager", func(t *testing.T) {
@@ -124,7 +128,7 @@ func overDevnet(t *testing.T, f func(t *testing.T, r *rig, s message.Sender)) {
 	})
 	t.Run("node", func(t *testing.T) {
 		r := newRig(t)
-		f(t, r, node.New(node.Config{API: r.node, PollInterval: 10 * time.Millisecond}))
+		f(t, r, newNode(r))
 	})
 }
 

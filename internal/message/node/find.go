@@ -59,14 +59,15 @@ func (s *Sender) offChain(ctx context.Context, h message.Handle, head abi.ChainE
 	if err != nil {
 		return message.Outcome{}, err
 	}
+	if s.wasTakenBack(h.ID) {
+		return message.Outcome{State: message.Dropped, Handle: h, Reason: "it was taken back"}, nil
+	}
 	if p := byCID(all, h.CID); p != nil {
 		s.missed(h.ID, 0)
 		return s.pendingOutcome(h, all, p), nil
 	}
-	signed, gone, takenBack := s.missed(h.ID, head)
+	signed, gone := s.missed(h.ID, head)
 	switch {
-	case takenBack:
-		return message.Outcome{State: message.Dropped, Handle: h, Reason: "it was taken back"}, nil
 	case signed != nil:
 		back, err := s.putBack(ctx, signed)
 		if err != nil {
@@ -87,14 +88,14 @@ func (s *Sender) offChain(ctx context.Context, h message.Handle, head abi.ChainE
 }
 
 // missed notes that a message was not in the mempool at head, or with 0 that it
-// was, and returns it as it was signed, if this process has it, since when it
-// is missed, and whether it was taken back.
-func (s *Sender) missed(id string, head abi.ChainEpoch) (signed *lotus.SignedMessage, since abi.ChainEpoch, takenBack bool) {
+// was, and returns it as it was signed, if this process has it, and since when
+// it is missed.
+func (s *Sender) missed(id string, head abi.ChainEpoch) (*lotus.SignedMessage, abi.ChainEpoch) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	e := s.sent[id]
 	if e == nil && head == 0 {
-		return nil, 0, false
+		return nil, 0
 	}
 	if e == nil { // of an earlier process: only its absence is remembered
 		e = &sent{}
@@ -104,7 +105,14 @@ func (s *Sender) missed(id string, head abi.ChainEpoch) (signed *lotus.SignedMes
 	if head == 0 || e.gone == 0 || e.gone > head {
 		e.gone = head
 	}
-	return e.signed, e.gone, e.takenBack
+	return e.signed, e.gone
+}
+
+func (s *Sender) wasTakenBack(id string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	e := s.sent[id]
+	return e != nil && e.takenBack
 }
 
 // putBack gives the node a message again as it was signed. It is the same

@@ -178,6 +178,9 @@ func (s *Sender) remember(id string, m *lotus.SignedMessage) {
 	s.pool.forget()
 	if e := s.sent[id]; e != nil {
 		e.signed, e.gone = m, 0
+		if e.since.IsZero() {
+			e.since = time.Now()
+		}
 		return
 	}
 	s.sent[id] = &sent{signed: m, since: time.Now()}
@@ -197,7 +200,7 @@ func (s *Sender) adopt(ctx context.Context, m *lotus.Message, from address.Addre
 	}
 	for _, p := range pending {
 		o := p.Message
-		if (o.From == from || o.From == m.From) && o.To == m.To && o.Method == m.Method && bytes.Equal(o.Params, m.Params) {
+		if (o.From == from || o.From == m.From) && o.To == m.To && o.Method == m.Method && bytes.Equal(o.Params, m.Params) && (o.Value.Nil() || o.Value.Equals(m.Value)) {
 			return p, nil
 		}
 	}

@@ -2,6 +2,7 @@ package node_test
 
 import (
 	"context"
+	"errors"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -10,6 +11,7 @@ import (
 	"github.com/filecoin-project/go-state-types/exitcode"
 	"go.uber.org/goleak"
 
+	"wdpost/internal/endpoint"
 	"wdpost/internal/lotus"
 	"wdpost/internal/message"
 	"wdpost/internal/message/messagetest"
@@ -76,5 +78,30 @@ func TestMempoolLosesAMessage(t *testing.T) {
 				t.Errorf("restart %v: outcome %s, %v", restart, o, err)
 			}
 		})
+	}
+}
+
+// A sender that is empty pays for nothing: what it has pending is as good as
+// taken back, and another may send in its place (x14).
+func TestEmptySenderIsNoReasonToWait(t *testing.T) {
+	w := messagetest.NewWorld()
+	s := node.New(node.Config{API: w.Node(true)})
+	h, err := s.Push(t.Context(), "a", messagetest.Post(1), message.Spec{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.Fault(func(method string) (bool, error) {
+		if method == "replace" {
+			return false, &endpoint.CallError{Service: "node", Kind: endpoint.ErrAnswered, Err: errors.New("mpool push: not enough funds (required: 5, balance: 0): not enough funds to execute transaction")}
+		}
+		return true, nil
+	})
+	if err := s.GiveUp(t.Context(), h); err != nil {
+		t.Error(err)
+	}
+	w.Fault(nil)
+	w.Drop("evicted")
+	if o, err := s.Find(t.Context(), h); err != nil || o.State != message.Dropped {
+		t.Errorf("it was put back: %+v, %v", o, err)
 	}
 }

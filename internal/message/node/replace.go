@@ -91,12 +91,15 @@ func raised(m lotus.Message, to message.Price) lotus.Message {
 	return m
 }
 
-// cancelGas is the gas of a transfer of nothing to oneself, with room.
-const cancelGas = 2_000_000
+// cancelGas is the gas of a transfer of nothing to oneself, with room, where the
+// node does not estimate it.
+const cancelGas = 4_000_000
 
 // GiveUp implements message.Sender. A mempool takes nothing back, but a
 // transfer of nothing from the sender to itself under the same nonce overtakes
-// the message, for a tenth of its gas, and keeps later nonces moving.
+// the message, for a tenth of its gas, and keeps later nonces moving. A sender
+// that cannot pay for that cannot pay for the message either: it is as good as
+// taken back.
 func (s *Sender) GiveUp(ctx context.Context, h message.Handle) error {
 	old, _, leave, err := s.pending(ctx, h)
 	defer leave()
@@ -109,12 +112,23 @@ func (s *Sender) GiveUp(ctx context.Context, h message.Handle) error {
 		return nil
 	}
 	m := old.Message
-	m.To, m.Method, m.Params, m.Value, m.GasLimit = m.From, 0, nil, big.Zero(), cancelGas
-	if _, err := s.resign(ctx, m, message.Price{}); err != nil {
+	m.To, m.Method, m.Params, m.Value, m.GasLimit = m.From, 0, nil, big.Zero(), 0
+	m.GasLimit = s.cancelLimit(ctx, m)
+	if _, err := s.resign(ctx, m, message.Price{}); err != nil && !errors.Is(err, message.ErrNoFunds) {
 		return fmt.Errorf("%w: overtaking it failed: %w", message.ErrCannotGiveUp, err)
 	}
 	s.takeBack(h.ID)
 	return nil
+}
+
+// cancelLimit is the gas limit of a transfer of nothing: half as much again as
+// the node estimates.
+func (s *Sender) cancelLimit(ctx context.Context, m lotus.Message) int64 {
+	m.CID, m.GasFeeCap, m.GasPremium = nil, big.Zero(), big.Zero()
+	if used, err := s.node.GasEstimateGasLimit(ctx, &m, lotus.TipSetKey{}); err == nil && used > 0 {
+		return used + used/2
+	}
+	return cancelGas
 }
 
 // certainlyNot is nil for a message that is not pending and not on the chain.
@@ -134,7 +148,11 @@ func (s *Sender) certainlyNot(ctx context.Context, h message.Handle) error {
 func (s *Sender) takeBack(id string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if e := s.sent[id]; e != nil {
-		e.takenBack = true
+	e := s.sent[id]
+	if e == nil {
+		e = &sent{}
+		s.sent[id] = e
+		s.fifo = append(s.fifo, id)
 	}
+	e.takenBack = true
 }

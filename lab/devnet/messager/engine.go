@@ -11,6 +11,7 @@ import (
 	"github.com/ipfs/go-cid"
 
 	"wdpost/internal/lotus"
+	"wdpost/lab/devnet/simchain"
 )
 
 // OnHead does the work of a new head: it follows what was sent, then estimates,
@@ -132,7 +133,8 @@ func (m *Messager) estimate(ctx context.Context, msg *Message, before []*lotus.M
 // follow finds a sent message on the chain, or off it after a reorganisation.
 func (m *Messager) follow(msg *Message) {
 	found, err := m.chain.Search(*msg.SignedCid, true)
-	if err != nil {
+	taken := errors.Is(err, simchain.ErrOtherCall)
+	if err != nil && !taken {
 		m.log.Debug("message not found", "id", msg.ID, "err", err)
 		found = nil
 	}
@@ -148,8 +150,7 @@ func (m *Messager) follow(msg *Message) {
 		return
 	}
 	m.update(msg.ID, func(s *Message) {
-		s.State = OnChainMsg
-		if found.Message != *s.SignedCid {
+		if s.State = OnChainMsg; taken {
 			s.State = NonceConflictMsg
 		}
 		r := found.Receipt

@@ -1,12 +1,15 @@
 package simchain
 
 import (
+	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 
 	"github.com/filecoin-project/go-address"
 	"github.com/filecoin-project/go-state-types/abi"
+	"github.com/filecoin-project/go-state-types/big"
 	"github.com/filecoin-project/go-state-types/crypto"
 	"github.com/ipfs/go-cid"
 
@@ -95,10 +98,26 @@ func (n *Node) Account(a address.Address) (abi.ActorID, bool) {
 	return 0, false
 }
 
+// ErrOtherCall says that another call was executed under a message's nonce.
+var ErrOtherCall = errors.New("found message with equal nonce as the one we are looking for that is NOT a valid replacement message")
+
+// sameCall reports whether two messages differ in their gas alone.
+func sameCall(a, b *lotus.Message) bool {
+	return a.To == b.To && a.Method == b.Method && bytes.Equal(a.Params, b.Params) && big.Cmp(orZero(a.Value), orZero(b.Value)) == 0
+}
+
+func orZero(v big.Int) big.Int {
+	if v.Nil() {
+		return big.Zero()
+	}
+	return v
+}
+
 // Search finds where a message was executed on the chain of the node's head; nil
 // when it was not, or not yet in the parent of a tipset. With replaced it also
-// accepts another message of the same sender and nonce. A message that the node
-// has never seen is an error.
+// accepts the same call at another price. Another call under its nonce is
+// ErrOtherCall, with where that was executed. A message that the node has never
+// seen is an error.
 func (n *Node) Search(m cid.Cid, replaced bool) (*lotus.MsgLookup, error) {
 	n.c.mu.RLock()
 	defer n.c.mu.RUnlock()
@@ -111,7 +130,8 @@ func (n *Node) Search(m cid.Cid, replaced bool) (*lotus.MsgLookup, error) {
 		return nil, nil
 	}
 	in := l.at.messages[l.index]
-	if *in.CID != m && !replaced {
+	other := !sameCall(&r.Signed.Message, &in.Message)
+	if *in.CID != m && !replaced && !other {
 		return nil, fmt.Errorf("found message with equal nonce as the one we are looking for (F:%s n %d, TS: %s n%d)",
 			m, r.Signed.Message.Nonce, *in.CID, in.Message.Nonce)
 	}
@@ -119,10 +139,14 @@ func (n *Node) Search(m cid.Cid, replaced bool) (*lotus.MsgLookup, error) {
 	for i := len(canon) - 1; i > 0; i-- {
 		if canon[i-1] == l.at {
 			child := canon[i].ts
-			return &lotus.MsgLookup{
+			found := &lotus.MsgLookup{
 				Message: *in.CID, Receipt: l.at.results[l.index].receipt,
 				TipSet: child.Key(), Height: child.Height,
-			}, nil
+			}
+			if other {
+				return found, fmt.Errorf("%w (F:%s n %d, TS: %s n%d)", ErrOtherCall, m, r.Signed.Message.Nonce, *in.CID, in.Message.Nonce)
+			}
+			return found, nil
 		}
 	}
 	return nil, nil
