@@ -18,7 +18,7 @@ import (
 // Messager answers for a messager's methods, in the words of sophon-messager.
 func (w *World) Messager() messager.API {
 	return messager.API{
-		PushMessageWithId: func(_ context.Context, id string, msg *lotus.Message, _ *messager.SendSpec) (string, error) {
+		PushMessageWithId: func(_ context.Context, id string, msg *lotus.Message, spec *messager.SendSpec) (string, error) {
 			apply, err := w.enter("push")
 			if !apply {
 				return "", err
@@ -31,6 +31,7 @@ func (w *World) Messager() messager.API {
 			case !slices.Contains(w.keys, Key(msg.From)):
 				return "", answered("signer address " + msg.From.String() + " not exists")
 			}
+			w.maxFee = spec.MaxFee
 			e := w.accept(id, *msg)
 			e.unsigned, e.reason = w.holdOff != "", w.holdOff
 			return id, err
@@ -184,6 +185,7 @@ func (n fakeNode) MpoolPushMessage(_ context.Context, m *lotus.Message, spec *lo
 	if !slices.Contains(n.keys, Key(m.From)) {
 		return nil, answered("mpool push: failed to sign message: key not found")
 	}
+	n.maxFee = spec.MaxFee
 	e := n.byID(*spec.MsgUuid)
 	if e == nil || !n.uuids {
 		e = n.accept(*spec.MsgUuid, *m)

@@ -56,7 +56,8 @@ type World struct {
 	nonces  uint64
 	fault   func(method string) (apply bool, err error)
 	keys    []address.Address
-	holdOff string // why a messager signs nothing
+	maxFee  big.Int // of the last push
+	holdOff string  // why a messager signs nothing
 }
 
 // NewWorld returns a world without messages at epoch 100, with the key of
@@ -144,6 +145,13 @@ func (w *World) Price(i int) (feeCap, premium big.Int, limit int64) {
 	defer w.mu.Unlock()
 	m := w.entries[i].msg
 	return m.GasFeeCap, m.GasPremium, m.GasLimit
+}
+
+// MaxFee is the limit that came with the last push.
+func (w *World) MaxFee() big.Int {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.maxFee
 }
 
 // TakenBack reports whether the i-th message will not be executed any more:
