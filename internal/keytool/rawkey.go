@@ -11,6 +11,7 @@ import (
 
 	bls "github.com/consensys/gnark-crypto/ecc/bls12-381"
 
+	"wdpost/internal/attr"
 	"wdpost/internal/prover"
 	"wdpost/proofs/groth16"
 	"wdpost/proofs/params"
@@ -131,7 +132,7 @@ func (k *rawKey) open() error {
 	}
 	if err := k.file.load(k.setup); err != nil {
 		if info.Size() > 0 {
-			k.tool.log().Warn("an unfinished key cannot be gone on with: it is made anew", "path", k.file.Name(), "reason", err)
+			k.tool.log().Warn("an unfinished key cannot be continued: it is made anew", attr.Path(k.file.Name()), attr.Err(err))
 		}
 		return k.file.begin()
 	}
@@ -172,10 +173,10 @@ func percent(part, whole uint64) string {
 func (k *rawKey) giveUp() error {
 	switch {
 	case k.whole:
-		k.tool.log().Info("the key is made but lacks its name; the next run gives it that", "path", k.file.Name())
+		k.tool.log().Info("the key is made but lacks its name; the next run gives it that", attr.Path(k.file.Name()))
 	case k.file.at.Points > 0:
 		total := params.CountsOf(k.setup).Points()
-		k.tool.log().Info("the unfinished key is kept; the next run goes on with it", "path", k.file.Name(), "made", percent(k.file.at.Points, total))
+		k.tool.log().Info("the unfinished key is kept; the next run continues with it", attr.Path(k.file.Name()), attr.Made(percent(k.file.at.Points, total)))
 	default:
 		return k.file.discard()
 	}
@@ -194,13 +195,13 @@ func (k *rawKey) Begin(vk *groth16.VerifyingKey, counts groth16.Counts) error {
 	if k.file.at.Points > 0 {
 		err := k.replay(vk, counts)
 		if err == nil {
-			k.tool.log().Info("going on with an unfinished key", "path", k.file.Name(), "made", percent(k.made, counts.Points()))
+			k.tool.log().Info("continuing with an unfinished key", attr.Path(k.file.Name()), attr.Made(percent(k.made, counts.Points())))
 			return nil
 		}
 		if k.ctx.Err() != nil {
 			return context.Cause(k.ctx)
 		}
-		k.tool.log().Warn("an unfinished key is damaged: it is made anew", "path", k.file.Name(), "reason", err)
+		k.tool.log().Warn("an unfinished key is damaged: it is made anew", attr.Path(k.file.Name()), attr.Err(err))
 		if err := k.file.rewind(); err != nil {
 			return err
 		}

@@ -14,6 +14,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"wdpost/internal/attr"
 	"wdpost/proofs/params"
 	"wdpost/proofs/post"
 )
@@ -82,7 +83,7 @@ func openUnfinished(ctx context.Context, target string, log *slog.Logger) (u *un
 			return nil, waited, err
 		}
 		if !waited {
-			log.Info("another process is making this key: waiting for it", "path", target)
+			log.Info("another process is making this key: waiting for it", attr.Path(target))
 			waited = true
 		}
 		select {

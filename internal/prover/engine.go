@@ -8,6 +8,7 @@ import (
 	"runtime"
 	"time"
 
+	"wdpost/internal/attr"
 	"wdpost/internal/task"
 	"wdpost/proofs"
 	"wdpost/proofs/kernel"
@@ -74,7 +75,7 @@ func New(cfg Config) (*Engine, error) {
 		return nil, err
 	}
 	system, keys := proofs.NewOn(k), NewKeys(cfg.Keys)
-	cfg.Log.Info("native prover", "kernel", system.Kernel().String(), "cores", runtime.GOMAXPROCS(0))
+	cfg.Log.Info("native prover", attr.Kernel(system.Kernel().String()), attr.Cores(runtime.GOMAXPROCS(0)))
 	return &Engine{
 		cfg: cfg, system: system, keys: keys, admission: admission,
 		verifier: newVerifier(system, keys, cfg.PartitionSectors),
@@ -173,7 +174,7 @@ func (e *Engine) prove(ctx context.Context, kind post.Kind, q task.Question) (ta
 		return task.Answer{}, job.verdict(ctx, err)
 	}
 	answer.Proofs = [][]byte{proof}
-	job.log.Info("proof made and verified", "sectors", len(job.sectors), "bytes", len(proof), "took", time.Since(start))
+	job.log.Info("proof made and verified", attr.SectorCount(len(job.sectors)), attr.Bytes(len(proof)), attr.Took(time.Since(start)))
 	return answer, nil
 }
 
@@ -194,7 +195,7 @@ func (e *Engine) snark(ctx context.Context, key *ProvingKey, job *job) ([]byte, 
 	if err != nil {
 		return nil, err
 	}
-	job.log.Debug("proof made", "took", time.Since(start), "constraints", job.constraints())
+	job.log.Debug("proof made", attr.Took(time.Since(start)), attr.Constraints(job.constraints()))
 	job.meter.enter(StageVerify, 0)
 	if err := e.verifier.verify(ctx, job.statement(), proof); err != nil {
 		e.keys.Suspect(ctx, job.setup, key)

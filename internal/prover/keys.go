@@ -13,6 +13,7 @@ import (
 	"sync"
 	"time"
 
+	"wdpost/internal/attr"
 	"wdpost/proofs/groth16"
 	"wdpost/proofs/params"
 	"wdpost/proofs/post"
@@ -112,12 +113,12 @@ func (k *Keys) Suspect(ctx context.Context, s post.Setup, key *ProvingKey) {
 	other, err := k.loadProving(ctx, s, slot.suspect)
 	if err != nil {
 		slot.suspect = slot.suspect[:len(slot.suspect)-1]
-		k.cfg.Log.Error("a proof made with a raw cache is wrong, and there is no other key", "path", key.Path, "err", err)
+		k.cfg.Log.Error("a proof made with a raw cache is wrong, and there is no other key", attr.Path(key.Path), attr.Err(err))
 		return
 	}
 	slot.proving = other
-	k.cfg.Log.Error("a proof made with a raw cache is wrong; another key is used from now on", "suspect", key.Path, "used", other.Path,
-		"remedy", "remove the file and make it again with gen_cache_and_param_blst")
+	k.cfg.Log.Error("a proof made with a raw cache is wrong; another key is used from now on", attr.Path(key.Path), attr.Used(other.Path),
+		attr.Remedy("remove the file and make it again with gen_cache_and_param_blst"))
 }
 
 // Verifying returns the verifying key of a circuit: from the .vk file, else
@@ -160,7 +161,7 @@ func (k *Keys) enter(ctx context.Context, s post.Setup) (slot *keySlot, release 
 
 func (k *Keys) loadProving(ctx context.Context, s post.Setup, suspect []*ProvingKey) (*ProvingKey, error) {
 	start := time.Now()
-	log := k.cfg.Log.With("circuit", describe(s))
+	log := k.cfg.Log.With(attr.Circuit(describe(s)))
 	missing := &MissingKeyError{Setup: s, Dir: k.cfg.ParamsDir}
 	for _, dir := range k.cfg.RawDirs {
 		path := filepath.Join(dir, params.CacheID(s)+params.RawExt)
@@ -173,12 +174,12 @@ func (k *Keys) loadProving(ctx context.Context, s post.Setup, suspect []*Proving
 		}
 		raw, err := k.openRaw(path, s)
 		if err != nil {
-			log.Warn("raw cache refused, falling back to the .params file", "err", err,
-				"remedy", "remove the file and make it again with gen_cache_and_param_blst")
+			log.Warn("raw cache refused, falling back to the .params file", attr.Err(err),
+				attr.Remedy("remove the file and make it again with gen_cache_and_param_blst"))
 			missing.Refused = errors.Join(missing.Refused, err)
 			continue
 		}
-		log.Info("proving key mapped", "path", path, "took", time.Since(start))
+		log.Info("proving key mapped", attr.Path(path), attr.Took(time.Since(start)))
 		return &ProvingKey{ProvingKey: raw.Key(), Path: path, raw: raw}, nil
 	}
 	path := k.cfg.path(s, params.ParamsExt)
@@ -189,8 +190,8 @@ func (k *Keys) loadProving(ctx context.Context, s post.Setup, suspect []*Proving
 	if err != nil {
 		return nil, err
 	}
-	log.Info("proving key read from .params", "path", path, "took", time.Since(start),
-		"memory", gib(key.HeapBytes), "faster", "gen_cache_and_param_blst makes a raw cache that loads at once and takes no memory")
+	log.Info("proving key read from .params", attr.Path(path), attr.Took(time.Since(start)),
+		attr.Memory(gib(key.HeapBytes)), attr.Remedy("gen_cache_and_param_blst makes a raw cache that loads at once and takes no memory"))
 	return key, nil
 }
 
@@ -296,7 +297,7 @@ func (k *Keys) loadVerifying(s post.Setup) (*groth16.VerifyingKey, error) {
 	if err == nil {
 		var vk *groth16.VerifyingKey
 		if vk, err = k.parseVK(b, s); err == nil {
-			k.cfg.Log.Info("verifying key read", "circuit", describe(s), "path", path)
+			k.cfg.Log.Info("verifying key read", attr.Circuit(describe(s)), attr.Path(path))
 			return vk, nil
 		}
 		err = fmt.Errorf("verifying key %s: %w", path, err)
@@ -312,7 +313,7 @@ func (k *Keys) loadVerifying(s post.Setup) (*groth16.VerifyingKey, error) {
 	if !errors.Is(err, os.ErrNotExist) {
 		level = slog.LevelWarn
 	}
-	k.cfg.Log.Log(context.Background(), level, "verifying key taken from the proving key", "circuit", describe(s), "path", from, "because", err)
+	k.cfg.Log.Log(context.Background(), level, "verifying key taken from the proving key", attr.Circuit(describe(s)), attr.Path(from), attr.Err(err))
 	return vk, nil
 }
 

@@ -104,7 +104,7 @@ func (j *job) reading(ctx context.Context) (*Reading, error) {
 	if err := j.read(ctx); err != nil {
 		return nil, err
 	}
-	j.log.Info("sectors read", "sectors", len(j.sectors), "faults", len(j.faults), "took", time.Since(start))
+	j.log.Info("sectors read", attr.SectorCount(len(j.sectors)), attr.Faults(len(j.faults)), attr.Took(time.Since(start)))
 	return &Reading{Task: j.task(), Faults: j.faults, Reasons: task.Reasons(j.why)}, nil
 }
 
@@ -158,7 +158,7 @@ func (s *Survey) newJob(kind post.Kind, q task.Question) (*job, error) {
 	j := &job{
 		survey: s, miner: q.MinerID, typ: typ, setup: setupFor(typ, s.cfg.PartitionSectors),
 		seed: q.Seed, replicas: replicas, skip: q.AllowSkip, meter: new(meter), why: make(map[uint64]error),
-		log: s.cfg.Log.With(attr.Miner(abi.ActorID(q.MinerID)), attr.Task(q.ID()), "type", typ.String()),
+		log: s.cfg.Log.With(attr.Miner(abi.ActorID(q.MinerID)), attr.Task(q.ID()), attr.ProofType(typ.String())),
 	}
 	if q.Deadline != nil {
 		j.log = j.log.With(attr.Deadline(*q.Deadline), attr.Partitions(q.Partitions))

@@ -11,6 +11,8 @@ import (
 
 	"github.com/pressly/goose/v3"
 	"github.com/pressly/goose/v3/database"
+
+	"wdpost/internal/attr"
 )
 
 // VersionTable names the table that records which migrations have run.
@@ -30,7 +32,7 @@ func (p Plan) Up(ctx context.Context) (int64, error) {
 		results, err := g.Up(ctx)
 		for _, r := range results {
 			if r.Error == nil {
-				p.Log.Info("database migrated", "version", r.Source.Version, "took", r.Duration)
+				p.Log.Info("database migrated", attr.SchemaVersion(r.Source.Version), attr.Took(r.Duration))
 			}
 		}
 		return err
