@@ -218,7 +218,7 @@ func TestRetryAfterIsRespected(t *testing.T) {
 	if _, err := alone.ChainHead(t.Context()); err != nil || time.Since(began) < time.Second {
 		t.Errorf("answered after %s: %v", time.Since(began), err)
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), 500*time.Millisecond)
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 	defer cancel()
 	alone.Inject(serve.Fault{Method: "Filecoin.ChainHead", Status: 429, RetryAfter: time.Minute, Times: 1})
 	if _, err := alone.ChainHead(ctx); !errors.Is(err, endpoint.ErrLimited) || ctx.Err() != nil {
@@ -469,7 +469,7 @@ func TestPushThatHangsGoesElsewhereNextTime(t *testing.T) {
 	p := newPair(t, nil)
 	msg := p.post(t)
 	p.InjectAt(0, serve.Fault{Method: "Filecoin.MpoolPushMessage", Hang: true})
-	ctx, cancel := context.WithTimeout(t.Context(), 400*time.Millisecond)
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
 	defer cancel()
 	if _, err := p.MpoolPushMessage(ctx, msg, nil); err == nil {
 		t.Fatal("a push that hangs succeeded")
