@@ -42,6 +42,10 @@ race: ## the concurrent rooms under the race detector (needs a C compiler)
 e2e: ## the operator's guide and kill -9, with real processes and a real MariaDB (mariadbd must be installed)
 	$(GO) test -tags e2e -count=1 -timeout 30m -v ./e2e/...
 
+.PHONY: trouble
+trouble: ## faults of nodes, messager, fees and chain, played on the real processes
+	$(GO) test -tags e2e,trouble -run Trouble -count=1 -timeout 40m -v ./e2e/
+
 # CHAOS="-seed 7 -worlds 1 -logs" plays one world again and shows its log.
 CHAOS       ?= -full
 .PHONY: chaos
@@ -101,7 +105,7 @@ generate: ## everything that is generated: gRPC code (needs protoc), vector kern
 .PHONY: lint
 lint: ## gofmt, vet, staticcheck, arm64 and cgo-free builds
 	@test -z "$$(gofmt -l .)" || { gofmt -l .; echo 'run gofmt -w on these'; exit 1; }
-	$(GO) vet ./... && $(GO) vet -tags e2e,galera,soak,differential,browser ./...
+	$(GO) vet ./... && $(GO) vet -tags e2e,trouble,galera,soak,differential,browser ./...
 	$(GO) run $(STATICCHECK) ./...
 	cd lab/release && $(GO) vet ./...
 	GOOS=linux GOARCH=arm64 $(GO) build ./...
