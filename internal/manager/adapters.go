@@ -2,9 +2,11 @@ package manager
 
 import (
 	"context"
+	"errors"
 
 	"github.com/filecoin-project/go-state-types/abi"
 
+	"wdpost/internal/lotus"
 	"wdpost/internal/message"
 	"wdpost/internal/poster"
 	"wdpost/internal/sector"
@@ -34,4 +36,14 @@ func checkSectors(ctx context.Context, checker Checker, miner abi.ActorID, secto
 type sender struct {
 	message.Sender
 	Payers
+}
+
+// Push implements poster.Sender. A sender whose key turns out to be missing is
+// asked for again before it is chosen once more.
+func (s *sender) Push(ctx context.Context, id string, msg *lotus.Message, spec message.Spec) (message.Handle, error) {
+	h, err := s.Sender.Push(ctx, id, msg, spec)
+	if errors.Is(err, message.ErrNoKey) {
+		s.Doubt(msg.From)
+	}
+	return h, err
 }

@@ -89,6 +89,7 @@ func (c collector) Collect(ch chan<- prometheus.Metric) {
 		s.gauge(storeUsable, truth(store.Error == ""), store.Name)
 	}
 	c.processors(s)
+	c.senders(s)
 	running := map[uint64]*minerRun{}
 	c.m.miners.each(func(actor uint64, r *minerRun) { running[actor] = r })
 	for _, conf := range c.m.settings.Load().manager.Miners {

@@ -130,8 +130,11 @@ func (ms *miners) forget(r *minerRun) {
 	if now := ms.running[r.conf.Actor]; now == nil || now == r {
 		ms.m.board.Clear(condition.MinerNotAdmitted, subject(r.conf.Actor))
 		ms.m.board.Clear(condition.MinerNoStore, subject(r.conf.Actor))
-		ms.m.board.Clear(condition.NoSender, subject(r.conf.Actor))
-		ms.m.board.Clear(condition.GatewayAway, subject(r.conf.Actor))
+		if n := ms.m.network.Load(); n != nil {
+			if addr, err := address.NewIDAddress(r.conf.Actor); err == nil {
+				n.payers.Forget(addr)
+			}
+		}
 	}
 }
 

@@ -3,6 +3,8 @@ package manager
 import (
 	"context"
 
+	"github.com/filecoin-project/go-address"
+
 	"wdpost/internal/chain"
 	"wdpost/internal/condition"
 	"wdpost/internal/extprover"
@@ -99,6 +101,9 @@ type Notifier interface {
 // Payers say who can pay for a message.
 type Payers interface {
 	Senders(ctx context.Context, wish message.Wish) ([]message.Candidate, error)
+	Known() []payers.Account
+	Forget(miner address.Address)
+	Doubt(sender address.Address)
 }
 
 // Parts makes the rooms that the manager joins: their constructors in Rooms,

@@ -237,6 +237,10 @@ func (p fakePayers) Senders(_ context.Context, wish message.Wish) ([]message.Can
 	return nil, message.ErrNoSender
 }
 
+func (fakePayers) Known() []payers.Account { return nil }
+func (fakePayers) Forget(address.Address)  {}
+func (fakePayers) Doubt(address.Address)   {}
+
 type fakeChecker struct{ w *world }
 
 func (c fakeChecker) Candidates(uint64, uint64, bool) ([]sector.Location, error) {

@@ -38,3 +38,14 @@ func (s *Service) raise() {
 		})
 	}
 }
+
+// clear ends what stands about a service that does not run any more.
+func (s *Service) clear() {
+	s.raising.Lock()
+	defer s.raising.Unlock()
+	for _, r := range s.Status() {
+		subject := r.Gateway + " " + r.Miner.String()
+		s.cfg.Board.Clear(condition.GatewayAway, subject)
+		s.cfg.Board.Clear(condition.WinningFailed, subject)
+	}
+}

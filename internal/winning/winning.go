@@ -182,6 +182,7 @@ func (s *Service) Run(ctx context.Context) error {
 	}
 	wg.Wait()
 	s.desk.drain()
+	s.clear()
 	s.http.CloseIdleConnections()
 	return nil
 }

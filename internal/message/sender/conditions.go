@@ -22,9 +22,13 @@ func (c *Chooser) raise(wish message.Wish, all []examined, usable []message.Cand
 	add := func(kind condition.Kind, e examined, detail string) {
 		now = append(now, condition.Condition{Kind: kind, Subject: wish.Miner.String() + " " + e.name.String(), Detail: detail, Cost: cost})
 	}
+	var away error
 	for _, e := range all {
 		if !allowed(e.Role, wish) || e.Role != "configured" && cost == condition.None {
 			continue // nobody counts on it
+		}
+		if e.unasked != nil {
+			away = e.unasked
 		}
 		who := fmt.Sprintf("sender %s (%s) of %s: ", e.name, e.Role, wish.Miner)
 		switch {
@@ -32,11 +36,14 @@ func (c *Chooser) raise(wish message.Wish, all []examined, usable []message.Cand
 			add(condition.SenderNoRight, e, who+e.problem.Error())
 		case errors.Is(e.problem, message.ErrNoKey):
 			add(condition.SenderNoKey, e, who+e.problem.Error())
-		case errors.Is(e.problem, errNotAccepted), errors.Is(e.problem, errSignsNot), errors.Is(e.problem, errUnknown):
+		case errors.Is(e.problem, errNotAccepted), errors.Is(e.problem, errSignsNot), errors.Is(e.problem, errEthereum), errors.Is(e.problem, errUnknown):
 			add(condition.SenderUnfit, e, who+e.problem.Error())
 		case e.problem == nil && short(e, usable):
 			add(condition.SenderNoFunds, e, who+fmt.Sprintf("its balance is %s attoFIL, the next messages may need %s", e.Balance, zeroIfNil(wish.Need)))
 		}
+	}
+	if away != nil {
+		now = append(now, condition.Condition{Kind: condition.MessagesDelayed, Subject: wish.Miner.String(), Detail: fmt.Sprintf("the service that sends the messages of %s does not answer: %v", wish.Miner, away)})
 	}
 	if len(usable) == 0 {
 		now = append(now, condition.Condition{Kind: condition.NoSender, Subject: wish.Miner.String(), Detail: fmt.Sprintf("no address can send messages for %s", wish.Miner)})

@@ -8,6 +8,7 @@
 package sender
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -76,6 +77,7 @@ type examined struct {
 	message.Candidate
 	name    address.Address // as it was configured
 	problem error           // nil, or why it will not do
+	unasked error           // why the service could not be asked for its key
 }
 
 // New returns a Chooser.
@@ -94,11 +96,12 @@ func New(cfg Config) *Chooser {
 var (
 	errNotAccepted = errors.New("it is not the owner, the worker or a control address of the miner")
 	errSignsNot    = errors.New("it is a multisig or a contract, which signs nothing by itself; name the worker or a control address")
+	errEthereum    = errors.New("it is an Ethereum account, whose signature covers no miner call; name the worker or a control address")
 	errUnknown     = errors.New("the chain does not know it")
 )
 
 func definite(err error) bool {
-	for _, kind := range []error{errNotAccepted, errSignsNot, errUnknown, message.ErrNoKey, message.ErrNoRight} {
+	for _, kind := range []error{errNotAccepted, errSignsNot, errEthereum, errUnknown, message.ErrNoKey, message.ErrNoRight} {
 		if errors.Is(err, kind) {
 			return true
 		}
@@ -208,7 +211,7 @@ func (c *Chooser) examineAll(ctx context.Context, wish message.Wish) ([]examined
 	}
 	group.Wait()
 	out = once(out)
-	if !slices.ContainsFunc(out, func(e examined) bool { return e.problem != nil && !definite(e.problem) }) {
+	if !slices.ContainsFunc(out, func(e examined) bool { return e.unasked != nil || e.problem != nil && !definite(e.problem) }) {
 		c.mu.Lock()
 		c.seen[wish.Miner] = seen{among: slices.Clone(wish.Configured), candidates: out, until: time.Now().Add(c.cfg.Keep)}
 		c.mu.Unlock()
@@ -252,11 +255,16 @@ func (c *Chooser) examine(ctx context.Context, name address.Address, role string
 		}
 		return e
 	}
-	if err := c.canSign(ctx, e.Address); err != nil && definite(err) {
+	if e.Address.Protocol() == address.Delegated {
+		e.problem = errEthereum
+		return e
+	}
+	switch err := c.canSign(ctx, e.Address); {
+	case err != nil && definite(err):
 		e.problem = err
 		return e
-	} else if err != nil {
-		c.cfg.Log.Debug("the message service does not say whether it signs for the sender", attr.Sender(e.Address), attr.Err(err))
+	case err != nil:
+		e.unasked = err
 	}
 	actor, err := c.cfg.State.StateGetActor(ctx, id, lotus.TipSetKey{})
 	switch {
@@ -285,6 +293,47 @@ func (c *Chooser) canSign(ctx context.Context, key address.Address) error {
 	defer c.mu.Unlock()
 	c.signs[key] = time.Now().Add(signKeep)
 	return nil
+}
+
+// Account is a candidate as it was seen last, for dashboards.
+type Account struct {
+	Miner   address.Address `json:"miner"`
+	Name    address.Address `json:"sender"` // as it was configured, or its ID address
+	Role    string          `json:"role"`
+	Balance big.Int         `json:"balance"`           // attoFIL; zero where it was not asked for
+	Problem string          `json:"problem,omitempty"` // why it will not do
+}
+
+// Known lists the candidates of all miners as they were seen last, by miner and
+// in the order of their roles.
+func (c *Chooser) Known() []Account {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	var out []Account
+	for miner, s := range c.seen {
+		for _, e := range s.candidates {
+			a := Account{Miner: miner, Name: e.name, Role: e.Role, Balance: zeroIfNil(e.Balance)}
+			if e.problem != nil {
+				a.Problem = e.problem.Error()
+			}
+			out = append(out, a)
+		}
+	}
+	slices.SortStableFunc(out, func(a, b Account) int { return cmp.Compare(a.Miner.String(), b.Miner.String()) })
+	return out
+}
+
+// Forget drops a miner that is not worked for any more, with its conditions.
+func (c *Chooser) Forget(miner address.Address) {
+	c.mu.Lock()
+	before := c.raised[miner]
+	delete(c.raised, miner)
+	delete(c.seen, miner)
+	delete(c.told, miner)
+	c.mu.Unlock()
+	for _, b := range before {
+		c.cfg.Board.Clear(b.Kind, b.Subject)
+	}
 }
 
 // Doubt drops what is remembered of a sender's key: a push just failed for

@@ -37,6 +37,7 @@ type chain struct {
 	down    error
 	asked   int
 	f2      address.Address // another name of 103
+	f4      address.Address // where set, the key of owner 100
 }
 
 func newChain() *chain {
@@ -62,8 +63,11 @@ func (l *chain) StateLookupID(_ context.Context, a address.Address, _ lotus.TipS
 			return i, nil
 		}
 	}
-	if a == l.f2 {
+	switch a {
+	case l.f2:
 		return id(103), nil
+	case l.f4:
+		return id(100), nil
 	}
 	return address.Undef, errors.New("actor not found")
 }
@@ -71,6 +75,9 @@ func (l *chain) StateLookupID(_ context.Context, a address.Address, _ lotus.TipS
 func (l *chain) StateAccountKey(_ context.Context, a address.Address, _ lotus.TipSetKey) (address.Address, error) {
 	if a == id(103) {
 		return address.Undef, errors.New("actor code is not account: multisig")
+	}
+	if a == id(100) && l.f4 != address.Undef {
+		return l.f4, nil
 	}
 	return key(a), nil
 }
@@ -213,12 +220,40 @@ func TestTimeoutIsNotAWrongSetting(t *testing.T) {
 	}
 }
 
-// A service that cannot say whether it has the key leaves the sender in.
+// A service that cannot say whether it has the key leaves the sender in, and
+// stands as a condition until it answers.
 func TestServiceThatDoesNotSay(t *testing.T) {
 	b := newBench(newChain())
 	b.keys[key(id(101))] = messagetest.ErrLine
 	if got, err := b.Senders(t.Context(), wish(id(101))); err != nil || got[0].Address != key(id(101)) {
 		t.Errorf("%v, %v", got, err)
+	}
+	if k := b.kinds(); !slices.Equal(k, []string{"message_service_away window"}) {
+		t.Errorf("conditions %v", k)
+	}
+	b.keys[key(id(101))] = nil
+	if _, err := b.Senders(t.Context(), wish(id(101))); err != nil || len(b.kinds()) != 0 {
+		t.Errorf("%v, %v", b.kinds(), err)
+	}
+}
+
+// An Ethereum account signs no miner call.
+func TestEthereumAccount(t *testing.T) {
+	b := newBench(newChain())
+	f4, err := address.NewDelegatedAddress(10, []byte("twenty bytes of eth."))
+	if err != nil {
+		t.Fatal(err)
+	}
+	b.f4, b.keys[f4] = f4, nil
+	got, err := b.Senders(t.Context(), wish(f4))
+	if err != nil || got[0].Address == f4 || !slices.Equal(b.kinds(), []string{"sender_unfit none"}) {
+		t.Errorf("%v, %v, %v", got, b.kinds(), err)
+	}
+	if known := b.Known(); len(known) != 4 || known[0].Name != f4 || known[0].Problem == "" || known[1].Balance.Int64() != 30 {
+		t.Errorf("known %+v", known)
+	}
+	if b.Forget(id(1008)); len(b.kinds()) != 0 || len(b.Known()) != 0 {
+		t.Errorf("forgotten: %v, %v", b.kinds(), b.Known())
 	}
 }
 

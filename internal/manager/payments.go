@@ -1,6 +1,10 @@
 package manager
 
-import "wdpost/internal/winning"
+import (
+	"math/big"
+
+	"wdpost/internal/winning"
+)
 
 // What a miner's registrations at gateways say of its winning proofs.
 var (
@@ -18,5 +22,23 @@ func (c collector) winnings(s sink, name string, list []winning.Registration) {
 		}
 		s.gauge(winMargin, r.LastMargin.Seconds(), name, r.Gateway)
 		s.gauge(winTook, r.LastTook.Seconds(), name, r.Gateway)
+	}
+}
+
+// Who pays for the miners' messages.
+var (
+	senderBalance = desc("sender_balance_fil", "Balance of an address that may pay for the miner's messages, when it was last asked for, in FIL", "miner", "sender", "role")
+	senderUsable  = desc("sender_usable", "1 while the address can send: permitted, with its key at the message service", "miner", "sender", "role")
+)
+
+func (c collector) senders(s sink) {
+	n := c.m.network.Load()
+	if n == nil {
+		return
+	}
+	for _, a := range n.payers.Known() {
+		fil, _ := new(big.Rat).SetFrac(a.Balance.Int, big.NewInt(1e18)).Float64()
+		s.gauge(senderBalance, fil, a.Miner.String(), a.Name.String(), a.Role)
+		s.gauge(senderUsable, truth(a.Problem == ""), a.Miner.String(), a.Name.String(), a.Role)
 	}
 }
