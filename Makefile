@@ -124,9 +124,11 @@ differential: ## ours against rust-fil-proofs on random sectors (needs cargo)
 	$(GO) test -tags differential -count=1 -timeout 30m -v ./reference/
 
 .PHONY: bench-queue
-bench-queue: ## the task queue on SQLite and MariaDB: tasks a second, time to an idle slave, claims beside a million archived tasks
-	$(GO) test ./internal/rpc -run '^$$' -bench Throughput -benchtime 10000x -timeout 30m
-	$(GO) test ./internal/rpc -run '^$$' -bench 'IdleSlave|ClaimBesideArchive' -benchtime 1000x -timeout 30m
+bench-queue: ## the task queue on SQLite and MariaDB: tasks a second, small and full questions, 200 and 1,000 slaves; what idle slaves cost; claims beside a million archived tasks
+	$(GO) test ./internal/rpc -run '^$$' -bench 'Throughput' -benchtime 10000x -timeout 30m
+	$(GO) test ./internal/rpc -run '^$$' -bench 'FullQuestions' -benchtime 300x -timeout 30m
+	$(GO) test ./internal/rpc -run '^$$' -bench 'IdleSlaves' -benchtime 1x -timeout 30m
+	$(GO) test ./internal/rpc -run '^$$' -bench 'IdleSlave$$|ClaimBesideArchive' -benchtime 1000x -timeout 30m
 
 .PHONY: soak
 soak: ## ten minutes of real proofs while processes, network and database are hurt, then a look for leaks (WDPOST_SOAK=1h for longer)

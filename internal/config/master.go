@@ -50,7 +50,8 @@ type Database struct {
 
 // Tasks are the rules by which tasks are handed out and put away.
 type Tasks struct {
-	// Timeout is how long one attempt may take. Default 5m.
+	// Timeout is how long an attempt may go on without coming nearer to its end
+	// before others may have the task. Default 5m.
 	Timeout Duration `toml:"timeout"`
 	// MaxRetry is how often a failed task is tried again. Default 2.
 	MaxRetry int `toml:"max_retry"`

@@ -7,11 +7,33 @@
 // claimers and askers, and the periodic work (rescue, drop, archive). Several
 // queues, in several masters, may share one database.
 //
+// # A task's life
+//
+//	Put ──▶ ready ──Claim──▶ running ──Finish──▶ done ──Archive──▶ tasks_archived
+//	          ▲                 │  ▲ └──Fail: permanent, retries used up──▶ failed
+//	          │◀──Fail, Rescue──┘  └─Heartbeat           Put, Retry reopen it
+//	          │◀──Offer: an answer in hand, others are asked
+//	          └──Settle: the answer in hand, or the failure, is final
+//	DropClosed ends what is not over when the window closes.
+//
+// What is durable, in order: the question (a task without it is never there),
+// the task, the claim, the answer. A process that dies between two of them
+// leaves a question to sweep up, a ready task, or a lease to rescue.
+//
+// # Who gets what
+//
+// Tasks of which nothing bad is known go first, then those whose windows close
+// first. A slave that tried a task and gave no whole answer leaves it to others
+// for a while; one that fails again and again is served last; when the retries
+// are used up a slave that has not tried still may. An attempt is given up when
+// its slave is silent, or when it does not advance and another could take over.
+//
 // # Time
 //
 // Every statement that depends on time takes now, in Unix seconds, from the
 // queue, which counts it from the database's clock: one clock for all masters
-// of a database, whatever their hosts' clocks say. The only foreign time is
+// of a database, whatever their hosts' clocks say. A jump of the database's own
+// clock is made up for by a shift that all masters read. The only foreign time is
 // Question.NotAfter, on the clock of the asker. It is turned into a remaining
 // duration where it enters (the asking master runs beside the asker) and only
 // durations leave towards the slaves.

@@ -11,8 +11,10 @@ import (
 	"path/filepath"
 	"runtime"
 	"slices"
+	"strconv"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -141,20 +143,45 @@ func benchQuestion(n int64) task.Question {
 	return q
 }
 
+// fullQuestion is the n-th question of a full message: three partitions of
+// 32 GiB sectors, 7,047 of them, under long paths with Chinese names; 2.6 MB.
+func fullQuestion(n int64) task.Question {
+	q := task.Question{MinerID: uint64(n), ProofType: "StackedDrgWindow32GiBV1_2"}
+	for i := range 7047 {
+		name := fmt.Sprintf("s-t01008-%d", 100_000+i)
+		r := task.Replica{SectorID: uint64(i), CacheDir: "/mnt/存储/" + strconv.Itoa(i%40) + "/cache/" + name, SealedFile: "/mnt/存储/" + strconv.Itoa(i%40) + "/sealed/" + name}
+		for b := range r.CommR {
+			r.CommR[b] = byte(100 + i + b)
+		}
+		q.Replicas = append(q.Replicas, r)
+	}
+	return q
+}
+
 var benchTask atomic.Int64
 
 // BenchmarkThroughput: 200 slaves, tasks put, claimed, heartbeaten, finished
 // and answered, every commit durable.
-func BenchmarkThroughput(b *testing.B) {
+func BenchmarkThroughput(b *testing.B) { throughput(b, 200, 200, benchQuestion) }
+
+// BenchmarkThroughputOf1000Slaves is BenchmarkThroughput with a larger site.
+func BenchmarkThroughputOf1000Slaves(b *testing.B) { throughput(b, 1000, 1000, benchQuestion) }
+
+// BenchmarkFullQuestions is BenchmarkThroughput with questions of full messages,
+// of which a hundred are under way at once.
+func BenchmarkFullQuestions(b *testing.B) { throughput(b, 1000, 100, fullQuestion) }
+
+// throughput measures tasks a second with so many slaves and askers.
+func throughput(b *testing.B, slaves, askers int, question func(int64) task.Question) {
 	databases(b, func(b *testing.B, store queue.Store, _ *sql.DB) {
-		c := newCluster(b, store, 200)
+		c := newCluster(b, store, slaves)
 		defer c.close()
 		var wg sync.WaitGroup
 		work := make(chan int64)
-		for range 200 {
+		for range askers {
 			wg.Go(func() {
 				for n := range work {
-					if _, err := c.q.Ask(context.Background(), benchQuestion(n)); err != nil {
+					if _, err := c.q.Ask(context.Background(), question(n)); err != nil {
 						b.Error(err)
 					}
 				}
@@ -173,6 +200,49 @@ func BenchmarkThroughput(b *testing.B) {
 		runtime.ReadMemStats(&m)
 		b.ReportMetric(float64(m.Sys)/(1<<20), "MiB")
 	})
+}
+
+// BenchmarkIdleSlaves: what ten thousand slaves that wait cost the master, in
+// cores; ns/op is meaningless.
+func BenchmarkIdleSlaves(b *testing.B) {
+	databases(b, func(b *testing.B, store queue.Store, _ *sql.DB) {
+		const slaves = 10_000
+		quiet := slog.New(slog.DiscardHandler)
+		ctx, cancel := context.WithCancel(context.Background())
+		q, err := queue.New(ctx, store, queue.Config{Verifier: accepting{}, Log: quiet})
+		if err != nil {
+			b.Fatal(err)
+		}
+		var wg sync.WaitGroup
+		wg.Go(func() { _ = q.Run(ctx) })
+		for n := range slaves {
+			wg.Go(func() {
+				me := queue.Slave{Name: fmt.Sprint("slave-", n), ID: fmt.Sprint(n)}
+				for ctx.Err() == nil {
+					poll, done := context.WithTimeout(ctx, 20*time.Second)
+					_, _ = q.Claim(poll, me, task.Want{Holding: &task.Holding{}})
+					done()
+				}
+			})
+		}
+		time.Sleep(5 * time.Second) // all have introduced themselves
+		begin, used := time.Now(), cpu(b)
+		for b.Loop() {
+			time.Sleep(20 * time.Second) // each claims once
+		}
+		b.ReportMetric((cpu(b)-used).Seconds()/time.Since(begin).Seconds(), "cores")
+		cancel()
+		wg.Wait()
+	})
+}
+
+// cpu is the time that this process has used of its cores.
+func cpu(b *testing.B) time.Duration {
+	var u syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
+		b.Fatal(err)
+	}
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }
 
 // BenchmarkIdleSlave: from the question to the slave that waits for one; ns/op
