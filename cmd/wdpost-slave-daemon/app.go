@@ -92,6 +92,9 @@ func (a *app) status(ctx context.Context, _ *cli.Command) error {
 	if res.StatusCode != http.StatusOK {
 		return fmt.Errorf("http://%s%s: %s", cfg.Debug.Listen, daemon.StatusPath, res.Status)
 	}
+	if k := res.Header.Get(daemon.KernelHeader); k != "" {
+		a.log.Info("native prover", attr.Kernel(k))
+	}
 	_, err = io.Copy(a.stdout, io.LimitReader(res.Body, 16<<20))
 	return err
 }

@@ -33,6 +33,10 @@ import (
 // hand.
 const StatusPath = "/status"
 
+// KernelHeader of the status page names the instructions that the native prover
+// uses.
+const KernelHeader = "Wdpost-Kernel"
+
 // Config is what New needs.
 type Config struct {
 	File    config.Slave
@@ -200,6 +204,9 @@ func (d *Daemon) debug(ctx context.Context) error {
 	mux.Handle("/", run.Debug{Registry: d.metrics, Health: d.Health}.Handler())
 	mux.HandleFunc("GET "+StatusPath, func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "application/json")
+		if d.backend != nil && d.backend.engine != nil {
+			w.Header().Set(KernelHeader, d.backend.engine.Kernel().String())
+		}
 		e := json.NewEncoder(w)
 		e.SetIndent("", "  ")
 		if err := e.Encode(d.worker.Status()); err != nil {
