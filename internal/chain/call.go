@@ -26,6 +26,8 @@ type call struct {
 	patient bool          // only the context bounds a try
 	// members are asked in this order; nil: in the pool's.
 	members []*member
+	// current: only endpoints that are with the chain may answer, while there is one.
+	current bool
 	// effect: the call changes something. It is asked of another endpoint, or
 	// again, only where the try before certainly changed nothing.
 	effect bool
@@ -45,7 +47,13 @@ func readLong[T any](ctx context.Context, n *Node, method string, f func(context
 
 // wait is read for calls that last until something happens on chain.
 func wait[T any](ctx context.Context, n *Node, method string, f func(context.Context, *rpc) (T, error)) (T, error) {
-	v, _, err := attempt(ctx, n, call{method: method, patient: true}, f)
+	v, _, err := attempt(ctx, n, call{method: method, patient: true, current: true}, f)
+	return v, err
+}
+
+// readNow is readLong for what only an endpoint that is with the chain can know.
+func readNow[T any](ctx context.Context, n *Node, method string, f func(context.Context, *rpc) (T, error)) (T, error) {
+	v, _, err := attempt(ctx, n, call{method: method, timeout: 4 * n.cfg.CallTimeout, current: true}, f)
 	return v, err
 }
 
@@ -87,6 +95,8 @@ func (n *Node) askable(c call) []*member {
 		return []*member{n.only}
 	case c.members != nil:
 		return c.members
+	case c.current:
+		return n.pool.good(c.method)
 	}
 	return n.pool.order(c.method)
 }

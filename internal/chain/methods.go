@@ -198,7 +198,7 @@ func (n *Node) StateSectorPartition(ctx context.Context, miner address.Address, 
 // tsk; nil when it is not there. With replaced, a message that took its nonce
 // counts as well.
 func (n *Node) StateSearchMsg(ctx context.Context, tsk lotus.TipSetKey, msg cid.Cid, limit abi.ChainEpoch, replaced bool) (*lotus.MsgLookup, error) {
-	return readLong(ctx, n, "StateSearchMsg", func(ctx context.Context, r *rpc) (*lotus.MsgLookup, error) {
+	return readNow(ctx, n, "StateSearchMsg", func(ctx context.Context, r *rpc) (*lotus.MsgLookup, error) {
 		v, err := r.StateSearchMsg(ctx, tsk, msg, limit, replaced)
 		if err == nil {
 			err = checkLookup(v)

@@ -123,6 +123,21 @@ func (p *pool) order(method string) []*member {
 	return out
 }
 
+// good is order without the members that are behind or fail, while there are
+// others: what waits in their pools, and what they have not seen on the chain,
+// says nothing.
+func (p *pool) good(method string) []*member {
+	all := p.order(method)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	top := p.top()
+	out := slices.DeleteFunc(slices.Clone(all), func(m *member) bool { return p.rank(m, top) != 0 })
+	if len(out) == 0 {
+		return all
+	}
+	return out
+}
+
 // ranked returns the members that may be used: good ones first, the one in use
 // before its equals, then the heaviest, then the fastest. The caller holds mu.
 func (p *pool) ranked() []*member {

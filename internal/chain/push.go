@@ -269,13 +269,14 @@ func (n *Node) spread(msg *lotus.SignedMessage, has ...*member) {
 }
 
 // MpoolPush puts a signed message into the pools of all usable endpoints, which
-// changes nothing where it is already. It returns as soon as one has taken it; the
-// error is the first endpoint's where none has.
+// changes nothing where it is already. It returns as soon as one has taken it that
+// is with the chain, while there is one; the error is the first endpoint's where
+// none has.
 func (n *Node) MpoolPush(ctx context.Context, msg *lotus.SignedMessage) (cid.Cid, error) {
 	push := func(ctx context.Context, r *rpc) (cid.Cid, error) { return r.MpoolPush(ctx, msg) }
-	members := n.askable(call{method: "MpoolPush"})
+	members := n.askable(call{method: "MpoolPush", current: true})
 	if len(members) < 2 {
-		c, _, err := attempt(ctx, n, call{method: "MpoolPush", timeout: n.cfg.CallTimeout}, push)
+		c, _, err := attempt(ctx, n, call{method: "MpoolPush", timeout: n.cfg.CallTimeout, current: true}, push)
 		return c, err
 	}
 	var first error
@@ -300,14 +301,15 @@ func (n *Node) Broadcast(ctx context.Context, msg *lotus.SignedMessage) (cid.Cid
 	return n.MpoolPush(ctx, msg)
 }
 
-// MpoolPending returns the messages that wait in the pools of all usable
-// endpoints, each once: what one endpoint has signed and could not pass on is
-// among them. An endpoint that does not answer is left out.
+// MpoolPending returns the messages that wait in the pools of all endpoints that
+// are with the chain, each once: what one endpoint has signed and could not pass
+// on is among them. An endpoint that does not answer is left out, and so is one
+// that is behind, which does not know what was executed.
 func (n *Node) MpoolPending(ctx context.Context, tsk lotus.TipSetKey) ([]*lotus.SignedMessage, error) {
 	pending := func(ctx context.Context, r *rpc) ([]*lotus.SignedMessage, error) { return r.MpoolPending(ctx, tsk) }
-	members := n.askable(call{method: "MpoolPending"})
+	members := n.askable(call{method: "MpoolPending", current: true})
 	if len(members) < 2 {
-		out, _, err := attempt(ctx, n, call{method: "MpoolPending", timeout: 4 * n.cfg.CallTimeout}, pending)
+		out, _, err := attempt(ctx, n, call{method: "MpoolPending", timeout: 4 * n.cfg.CallTimeout, current: true}, pending)
 		return usableMessages(out, map[cid.Cid]bool{}), err
 	}
 	var out []*lotus.SignedMessage
@@ -378,12 +380,12 @@ func (n *Node) MpoolGetNonce(ctx context.Context, addr address.Address) (uint64,
 // readFor is read with the endpoint that signed for a sender last at the front,
 // while that one is as good as the others.
 func readFor[T any](ctx context.Context, n *Node, method string, sender address.Address, f func(context.Context, *rpc) (T, error)) (T, error) {
-	c := call{method: method, timeout: 4 * n.cfg.CallTimeout}
+	c := call{method: method, timeout: 4 * n.cfg.CallTimeout, current: true}
 	if key, ok := n.signers.keyOf(sender); ok {
 		sender = key
 	}
 	if last := n.signers.lastOf(sender); last != nil && n.only == nil && !n.pool.lags(last) {
-		c.members = n.pool.order(method)
+		c.members = n.pool.good(method)
 		slices.SortStableFunc(c.members, func(a, b *member) int { return toFront(a == last) - toFront(b == last) })
 	}
 	v, _, err := attempt(ctx, n, c, f)

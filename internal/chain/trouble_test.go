@@ -14,6 +14,7 @@ import (
 	"github.com/filecoin-project/go-address"
 	"github.com/filecoin-project/go-bitfield"
 	"github.com/filecoin-project/go-state-types/abi"
+	"github.com/filecoin-project/go-state-types/big"
 	"github.com/filecoin-project/go-state-types/builtin"
 	minertypes "github.com/filecoin-project/go-state-types/builtin/v18/miner"
 	"github.com/filecoin-project/go-state-types/proof"
@@ -509,5 +510,36 @@ func TestConditionsEndWithTheClient(t *testing.T) {
 	p.Node.Close()
 	if got := p.conditions(); len(got) != 0 {
 		t.Errorf("conditions after the end: %v", got)
+	}
+}
+
+// TestPoolOfAFrozenNodeIsNotTheTruth: a node that stands still holds executed
+// messages as pending and takes replacements of them.
+func TestPoolOfAFrozenNodeIsNotTheTruth(t *testing.T) {
+	p := newPair(t, nil)
+	msg := p.post(t)
+	signed, err := p.MpoolPushMessage(t.Context(), msg, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.Chain().NodeAt(0).Freeze(true)
+	if err := p.Step(t.Context(), 5); err != nil {
+		t.Fatal(err)
+	}
+	p.Probe(t.Context())
+	if pending, err := p.MpoolPending(t.Context(), lotus.TipSetKey{}); err != nil || len(pending) != 0 || len(p.Chain().Pending()) != 1 {
+		t.Errorf("pending %v, %v; %d at the frozen node", pending, err, len(p.Chain().Pending()))
+	}
+	dearer := signed.Message
+	dearer.GasPremium = big.Mul(dearer.GasPremium, big.NewInt(2))
+	again, err := p.WalletSignMessage(t.Context(), dearer.From, &dearer)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if c, err := p.MpoolPush(t.Context(), again); err == nil || !strings.Contains(err.Error(), "nonce too low") {
+		t.Errorf("a replacement of an executed message was taken: %s, %v", c, err)
+	}
+	if found, err := p.StateSearchMsg(t.Context(), lotus.TipSetKey{}, *signed.CID, 100, true); err != nil || found == nil {
+		t.Errorf("the executed message: %v, %v", found, err)
 	}
 }
