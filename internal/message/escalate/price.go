@@ -13,6 +13,9 @@ import (
 // signed is a pending message with a price.
 func (c Case) signed(l Limits) Decision {
 	price := c.Outcome.Price
+	if d := c.senderOr(Decision{}); d.Condition != "" {
+		return d // the node takes it from nobody who cannot pay
+	}
 	if !c.Balance.Nil() && c.Balance.LessThan(price.Total()) {
 		d := Decision{
 			Why:       fmt.Sprintf("the sender's balance of %s attoFIL does not cover the message's %s", c.Balance, price.Total()),

@@ -66,7 +66,9 @@ func (s *Sender) replace(ctx context.Context, msg *Message, to message.Price) (c
 
 // GiveUp implements message.Sender. A message that the messager has not signed
 // yet is marked as bad and never sent. A signed one stays: marking it would
-// leave a hole in the sender's nonces, and the later messages behind it.
+// leave a hole in the sender's nonces, and the later messages behind it. Where
+// the node refuses it because the sender cannot pay, it is as good as taken
+// back.
 func (s *Sender) GiveUp(ctx context.Context, h message.Handle) error {
 	msg, err := s.get(ctx, h)
 	switch {
@@ -75,9 +77,12 @@ func (s *Sender) GiveUp(ctx context.Context, h message.Handle) error {
 	case msg == nil:
 		return nil
 	}
-	if o := msg.outcome(h); o.State == message.Dropped {
+	switch o := msg.outcome(h); {
+	case o.State == message.Dropped:
 		return nil
-	} else if msg.State != Unfilled {
+	case msg.State == Filled && message.LacksFunds(msg.ErrorMsg):
+		return nil
+	case msg.State != Unfilled:
 		return fmt.Errorf("%w: it is %s", message.ErrCannotGiveUp, o)
 	}
 	_, err = call(ctx, s, "MarkBadMessage", func(ctx context.Context) (struct{}, error) {

@@ -1,6 +1,7 @@
 package node_test
 
 import (
+	"errors"
 	"testing"
 
 	"github.com/filecoin-project/go-state-types/abi"
@@ -9,6 +10,7 @@ import (
 	"wdpost/internal/lotus"
 	"wdpost/internal/message"
 	"wdpost/internal/message/escalate"
+	"wdpost/internal/message/node"
 )
 
 // escort carries a message to the chain as the poster does: at every head it is
@@ -90,6 +92,41 @@ func TestDeadMessageOfTheSenderDoesNotBlock(t *testing.T) {
 		o, acts := escort(t, r, s, h, close)
 		if !o.Succeeded() || len(acts) == 0 {
 			t.Errorf("%s after %v", o, acts)
+		}
+	})
+}
+
+// x14, x14m: the sender is drained before its message is sent. A node refuses
+// it, a messager signs it and says what the node says; both name the funds, and
+// another sender may take its place.
+func TestDrainedSenderIsNamed(t *testing.T) {
+	overDevnet(t, func(t *testing.T, r *rig, s message.Sender) {
+		msg := r.post(t, 2)
+		if err := r.Chain().SetBalance(msg.From, big.Zero()); err != nil {
+			t.Fatal(err)
+		}
+		r.step(t, 1)
+		h, err := s.Push(t.Context(), "deadline 2", msg, message.Spec{Fees: guideFees})
+		if _, isNode := s.(*node.Sender); isNode {
+			if !errors.Is(err, message.ErrNoFunds) {
+				t.Errorf("push: %v", err)
+			}
+			return
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.step(t, 2)
+		o, err := s.Find(t.Context(), h)
+		if err != nil || !message.LacksFunds(o.Reason) {
+			t.Errorf("%+v, %v", o, err)
+		}
+		d := escalate.Decide(escalate.Case{Outcome: o, Fees: guideFees, Sent: r.open, Head: r.open + 3, Expire: r.open + 12, Others: true}, escalate.Limits{})
+		if d.Act != escalate.OtherSender {
+			t.Errorf("%s: %s", d.Act, d.Why)
+		}
+		if err := s.GiveUp(t.Context(), h); err != nil {
+			t.Error(err)
 		}
 	})
 }
