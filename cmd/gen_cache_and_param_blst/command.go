@@ -42,7 +42,7 @@ func newCommand(out, errOut io.Writer, getenv func(string) string) *cli.Command 
 			if c.Args().Present() {
 				return fmt.Errorf("no command %q: use wdpost-param, winpost-param or all", c.Args().First())
 			}
-			return errors.New("what for? use wdpost-param, winpost-param or all, for example wdpost-param --size 32GiB")
+			return errors.New("name what to prepare: wdpost-param, winpost-param or all, for example wdpost-param --size 32GiB")
 		},
 		Commands: []*cli.Command{
 			sub("wdpost-param", "raw cache of the WindowPoSt key of a sector size", windowSetups),

@@ -56,7 +56,7 @@ func TestProgressLines(t *testing.T) {
 	if got != "convert window 32GiB: 25.0%, 125.0 MB/s, 6s left" {
 		t.Error(got)
 	}
-	if got := line("gone on with", 500_000_000, 600_000_000, 1_000_000_000, time.Second); got != "gone on with: 60.0%, 100.0 MB/s, 4s left" {
+	if got := line("continued", 500_000_000, 600_000_000, 1_000_000_000, time.Second); got != "continued: 60.0%, 100.0 MB/s, 4s left" {
 		t.Error(got)
 	}
 	if got := line("x", 0, 0, 0, 0); !strings.Contains(got, "? left") {

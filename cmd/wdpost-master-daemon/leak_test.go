@@ -20,10 +20,10 @@ type reading struct {
 
 // leakSlack is by how much a settled count may exceed the early one: a pool
 // with a connection more, a runtime's helper. A leak grows with every task,
-// every torment or every reconnection, and is past this in minutes.
+// every fault or every reconnection, and is past this in minutes.
 var leakSlack = map[string]int{"goroutines": 6, "sockets": 4, "files": 4, "connections": 4}
 
-// leaks compares what is held after the torments with what was held before
+// leaks compares what is held after the faults with what was held before
 // them, both settled, and describes every group that holds more and every
 // process that cannot be read any more.
 // A process that was killed meanwhile started with nothing, so the same bound

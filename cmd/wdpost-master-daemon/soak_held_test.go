@@ -121,7 +121,7 @@ func (s *soak) connections() (n int, err error) {
 	return n, err
 }
 
-// reportLeaks says what every process held before and after the torments.
+// reportLeaks says what every process held before and after the faults.
 func (s *soak) reportLeaks(early, settled []reading) {
 	before := map[string]map[string]int{}
 	for _, r := range early {

@@ -28,7 +28,7 @@ import (
 	"wdpost/lab/golden"
 )
 
-// What the soak runs and for how long the torments go on. WDPOST_SOAK overrides
+// What the soak runs and for how long the faults go on. WDPOST_SOAK overrides
 // the duration.
 const (
 	soakMasters  = 2
@@ -44,8 +44,8 @@ const (
 //
 // What each process holds (goroutines, sockets, other files; the masters'
 // connections as the database sees them) is read twice while nothing is asked:
-// after a quarter of a minute's work without torments, when keys are loaded and
-// pools were used, and after the torments. The second time it must be what it
+// after a quarter of a minute's work without faults, when keys are loaded and
+// pools were used, and after the faults. The second time it must be what it
 // was the first time, but for leakSlack; processes that were killed came up
 // with less and are held to the same. The masters are counted together, since
 // the slaves move between them. What has not gone down within two minutes is a
@@ -61,7 +61,7 @@ func TestSoak(t *testing.T) {
 	s := newSoak(t)
 	s.work(soakWarmUp, func(ctx context.Context) { <-ctx.Done() })
 	early := s.settle(soakCalm, soakCalm, func([]reading) bool { return true })
-	s.work(duration, s.torment)
+	s.work(duration, s.fault)
 	settled := s.settle(soakCalm, soakCalmMost, func(now []reading) bool { return len(leaks(early, now)) == 0 })
 	s.reportLeaks(early, settled)
 	s.report()
@@ -102,12 +102,12 @@ type soak struct {
 	lost       []error
 	wrong      []error
 	duplicated int
-	torments   map[string]int
+	faults   map[string]int
 	peakRSS    map[string]int // MiB by program
 }
 
 func newSoak(t *testing.T) *soak {
-	s := &soak{t: t, dir: t.TempDir(), answers: map[string][]byte{}, torments: map[string]int{}, peakRSS: map[string]int{}, start: time.Now()}
+	s := &soak{t: t, dir: t.TempDir(), answers: map[string][]byte{}, faults: map[string]int{}, peakRSS: map[string]int{}, start: time.Now()}
 	s.readSectors()
 	s.bin = filepath.Join(s.dir, "bin")
 	build := exec.Command("go", "build", "-o", s.bin+"/", "../wdpost-master-daemon", "../wdpost-slave-daemon")
@@ -216,9 +216,9 @@ func (s *soak) one(ctx context.Context, q task.Question) {
 	}
 }
 
-// torment hurts something every few seconds until ctx ends.
-func (s *soak) torment(ctx context.Context) {
-	var deck []int // every torment comes once before any comes again
+// fault hurts something every few seconds until ctx ends.
+func (s *soak) fault(ctx context.Context) {
+	var deck []int // every fault comes once before any comes again
 	for {
 		if len(deck) == 0 {
 			deck = rand.Perm(6)
@@ -270,7 +270,7 @@ func (s *soak) torment(ctx context.Context) {
 			}
 		}
 		s.mu.Lock()
-		s.torments[what]++
+		s.faults[what]++
 		fmt.Printf("%6.0fs %-20s tasks %d, lost %d, wrong %d, duplicated answers %d\n",
 			time.Since(s.start).Seconds(), what, s.tasks, len(s.lost), len(s.wrong), s.duplicated)
 		s.mu.Unlock()
@@ -310,7 +310,7 @@ func (s *soak) report() {
 	s.measure()
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	fmt.Printf("torments %v\npeak memory in MiB %v\n", s.torments, s.peakRSS)
+	fmt.Printf("faults %v\npeak memory in MiB %v\n", s.faults, s.peakRSS)
 	fmt.Printf("tasks %d, lost %d, wrong %d, duplicated answers %d\n", s.tasks, len(s.lost), len(s.wrong), s.duplicated)
 	for _, err := range slices.Concat(s.lost, s.wrong) {
 		s.t.Error(err)

@@ -246,7 +246,7 @@ func editProgress(field string, value any) func([]byte) []byte {
 }
 
 // TestUnfinishedKeys: what cannot be trusted is made anew and said so; what can
-// be is gone on with.
+// be is continued.
 func TestUnfinishedKeys(t *testing.T) {
 	whole := wholeKey(t, tiny)
 	counts := params.CountsOf(tiny)
@@ -271,7 +271,7 @@ func TestUnfinishedKeys(t *testing.T) {
 		name string
 		ext  string // of the file beside the unfinished key; empty: the key itself
 		edit func([]byte) []byte
-		anew string // reason why it is made anew; empty: it is gone on with
+		anew string // reason why it is made anew; empty: it is continued
 	}{
 		{"untouched", "", func(b []byte) []byte { return b }, ""},
 		{"torn piece at the end", "", func(b []byte) []byte { return append(b, 1, 2, 3) }, ""},
@@ -304,7 +304,7 @@ func TestUnfinishedKeys(t *testing.T) {
 			if resumed := m.made < counts.Points(); resumed != (c.anew == "") {
 				t.Errorf("made %d of %d points", m.made, counts.Points())
 			}
-			if text := m.log.String(); c.anew == "" && !strings.Contains(text, "going on") ||
+			if text := m.log.String(); c.anew == "" && !strings.Contains(text, "continuing") ||
 				c.anew != "" && (!strings.Contains(text, "made anew") || !strings.Contains(text, c.anew)) {
 				t.Errorf("said %q, want the reason %q", text, c.anew)
 			}

@@ -133,7 +133,7 @@ func lockFile(path string, flag int) (*os.File, error) {
 }
 
 // load reads the checkpoint and the seed. An error says why the key cannot be
-// gone on with.
+// continued.
 func (u *unfinished) load(s post.Setup) error {
 	b, err := os.ReadFile(u.target + progressExt)
 	if err != nil {

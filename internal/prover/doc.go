@@ -6,7 +6,7 @@
 // answers proving tasks: it reads every vanilla proof once, proves what was
 // read, verifies the result and names the sectors that had to be left out.
 // Verifier checks the proofs of others. Admission decides how many proofs run
-// at once, from a memory budget and the cores and never from hope.
+// at once, from a memory budget and the cores.
 //
 // Sectors are read through a VanillaReader, which the sector room implements
 // with time-outs of its own.

@@ -127,7 +127,7 @@ func many(n int, call func(string) codes.Code, token string) map[codes.Code]int 
 	return out
 }
 
-// A caller in a frenzy is slowed down, and nobody else.
+// A caller that asks too often is slowed down, and nobody else.
 func TestCallRateOfAConnection(t *testing.T) {
 	simulateCrowd(t, func(t *testing.T, c *crowd) {
 		call, hangUp := c.caller("10.0.0.1")
