@@ -102,7 +102,7 @@ type soak struct {
 	lost       []error
 	wrong      []error
 	duplicated int
-	faults   map[string]int
+	faults     map[string]int
 	peakRSS    map[string]int // MiB by program
 }
 
