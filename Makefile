@@ -105,7 +105,7 @@ generate: ## everything that is generated: gRPC code (needs protoc), vector kern
 .PHONY: lint
 lint: ## gofmt, vet, staticcheck, arm64 and cgo-free builds
 	@test -z "$$(gofmt -l .)" || { gofmt -l .; echo 'run gofmt -w on these'; exit 1; }
-	$(GO) vet ./... && $(GO) vet -tags e2e,trouble,galera,soak,differential,browser ./...
+	$(GO) vet ./... && $(GO) vet -tags e2e,trouble,galera,soak,differential,sick,browser ./...
 	$(GO) run $(STATICCHECK) ./...
 	cd lab/release && $(GO) vet ./...
 	GOOS=linux GOARCH=arm64 $(GO) build ./...
@@ -129,6 +129,10 @@ bench-queue: ## the task queue on SQLite and MariaDB: tasks a second, small and 
 	$(GO) test ./internal/rpc -run '^$$' -bench 'FullQuestions' -benchtime 300x -timeout 30m
 	$(GO) test ./internal/rpc -run '^$$' -bench 'IdleSlaves' -benchtime 1x -timeout 30m
 	$(GO) test ./internal/rpc -run '^$$' -bench 'IdleSlave$$|ClaimBesideArchive' -benchtime 1000x -timeout 30m
+
+.PHONY: sick
+sick: ## a cluster of which a part is sick: stores that hang, go and lie, slaves that hang and lie, kill -9; SICK="-deadlines 4" for CI (needs mariadbd)
+	$(GO) test -tags sick -count=1 -v -run TestSick -timeout 60m ./e2e -args $(SICK)
 
 .PHONY: soak
 soak: ## ten minutes of real proofs while processes, network and database are hurt, then a look for leaks (WDPOST_SOAK=1h for longer)

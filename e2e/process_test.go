@@ -1,4 +1,4 @@
-//go:build e2e
+//go:build e2e || sick
 
 package e2e
 
@@ -19,6 +19,10 @@ import (
 var binDir string
 
 func TestMain(m *testing.M) {
+	if mode := os.Getenv(processorEnv); mode != "" {
+		playProcessor(mode)
+		return
+	}
 	dir, err := os.MkdirTemp("", "e2ebin")
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)

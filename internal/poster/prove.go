@@ -112,7 +112,7 @@ func (r *run) makeProof(ctx context.Context, b *batch, level slog.Level) (*made,
 // answered is a verified proof with the question that it answers.
 type answered struct {
 	q     task.Question
-	proof []byte
+	proof []byte           // nil: nothing could be read
 	why   map[uint64]error // of the sectors asked for and not in it
 }
 
@@ -140,14 +140,17 @@ func (r *run) collect(ctx context.Context, q task.Question, rules rules, check C
 		case err != nil:
 			return nil, err
 		}
-		if best == nil || len(got.q.Replicas) > len(best.q.Replicas) {
+		if got.proof != nil && (best == nil || len(got.q.Replicas) > len(best.q.Replicas)) {
 			best = got
 		}
 		again := r.askable(got, check, turn, round)
 		if len(got.why) == 0 || len(again) == 0 || round+1 >= maxRounds {
+			if best == nil {
+				return nil, fmt.Errorf("the prover could read none of %d sectors: %w", len(q.Replicas), someReasons(got.why))
+			}
 			return best, nil
 		}
-		if left := time.Until(r.sendBy()); left < r.m.cfg.pace.usual(time.Minute) {
+		if left := time.Until(r.sendBy()); best != nil && left < r.m.cfg.pace.usual(time.Minute) {
 			r.log.Warn("no time is left to ask for the missing sectors again; the proof without them is used", attr.Partitions(q.Partitions), attr.Skipped(len(best.why)))
 			return best, nil
 		}
@@ -264,11 +267,11 @@ func (r *run) ask(ctx context.Context, q task.Question, rules rules) (*answered,
 		switch n := len(rest.Replicas); {
 		case before-n != len(answer.Faults):
 			return nil, fmt.Errorf("the prover names %d faults, of which %d are in question", len(answer.Faults), before-n)
-		case n == 0:
-			return nil, fmt.Errorf("the prover could read none of %d sectors: %w", before, someReasons(reasonsOf(answer)))
 		}
 		maps.Copy(why, reasonsOf(answer))
 		switch n := len(rest.Replicas); {
+		case n == 0: // there may be other copies
+			return &answered{q: rest, why: why}, nil
 		case len(answer.Proofs) == 0 && n < before:
 			r.log.Info("asking again without the sectors that could not be read", attr.SectorCount(n), attr.Skipped(before-n))
 			q = rest

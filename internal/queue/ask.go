@@ -109,6 +109,9 @@ func (q *Queue) Ask(ctx context.Context, question task.Question) (task.Answer, e
 	}
 	for {
 		t, err := q.put(ctx, n, question.NotAfter)
+		if err == nil && q.unread(ctx, t) {
+			continue // what nobody could read then, somebody may read now
+		}
 		if err == nil && t.State != task.Done && t.State != task.Failed {
 			t, err = q.awaitEnd(ctx, t)
 		}
@@ -195,6 +198,17 @@ func (q *Queue) awaitEnd(ctx context.Context, stored Task) (Task, error) {
 		}
 		return Task{}, context.Cause(ctx)
 	}
+}
+
+// unread reopens a task whose stored answer is that nothing could be read, and
+// reports whether it did.
+func (q *Queue) unread(ctx context.Context, t Task) bool {
+	var a task.Answer
+	if t.State != task.Done || decode(t.Out, &a) != nil || len(a.Proofs) > 0 {
+		return false
+	}
+	err := q.store.Retry(ctx, q.clock.now(), t.ID)
+	return err == nil || errors.Is(err, ErrUnavailable)
 }
 
 // outcome turns a task that is over into an answer. again says that there is

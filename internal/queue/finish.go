@@ -16,7 +16,9 @@ import (
 
 // Finish checks an answer and stores it. A wrong one counts as a failed
 // attempt and is refused with task.ErrBadAnswer; one under an old attempt is
-// refused with task.ErrLost. Both are final. Other errors mean try again.
+// refused with task.ErrLost. Both are final. Other errors mean try again. An
+// answer without a proof goes to the asker too, once nobody else is left to try
+// and no retry: with its reasons it may ask for other copies.
 func (q *Queue) Finish(ctx context.Context, slave string, l task.Lease, a task.Answer) error {
 	if err := q.door.check(); err != nil {
 		return err
@@ -55,8 +57,8 @@ func (q *Queue) Finish(ctx context.Context, slave string, l task.Lease, a task.A
 	if err != nil || offered {
 		return err
 	}
-	if t.Out == nil && len(a.Proofs) == 0 && len(a.Faults) == len(question.Replicas) {
-		// Not final: what nobody can read now, somebody may read later.
+	if t.Out == nil && len(a.Proofs) == 0 && len(a.Elsewhere()) > 0 && t.Retries < q.cfg.MaxRetry {
+		// Not final: what nobody can read now, somebody may read in a moment.
 		return q.fail(ctx, slave, l, task.VerdictOf(unread(a)), failure{noBlame: true})
 	}
 	out, err := encode(better(a, t))
