@@ -138,7 +138,7 @@ func (r *run) sender(ctx context.Context) (address.Address, error) {
 	list, err := ask(ctx, r.limit(), "choose the sender", func(ctx context.Context) ([]message.Candidate, error) {
 		return r.m.cfg.Sender.Senders(ctx, message.Wish{
 			Miner: r.m.addr, Configured: conf.Senders, Avoid: r.avoided(),
-			WorkerFallback: conf.AllowWorkerFallback, OwnerFallback: conf.AllowOwnerFallback,
+			WorkerFallback: conf.AllowWorkerFallback, OwnerFallback: conf.AllowOwnerFallback, Need: conf.Fees.Need(1),
 		})
 	})
 	if err != nil {
