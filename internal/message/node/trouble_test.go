@@ -3,13 +3,16 @@ package node_test
 import (
 	"errors"
 	"testing"
+	"time"
 
 	"github.com/filecoin-project/go-state-types/abi"
 	"github.com/filecoin-project/go-state-types/big"
 
+	"wdpost/internal/endpoint"
 	"wdpost/internal/lotus"
 	"wdpost/internal/message"
 	"wdpost/internal/message/escalate"
+	"wdpost/internal/message/messager"
 	"wdpost/internal/message/node"
 )
 
@@ -184,5 +187,46 @@ func TestPushedTogetherEstimatedInARow(t *testing.T) {
 	}
 	if len(nonces) != 4 {
 		t.Errorf("nonces %v", nonces)
+	}
+}
+
+// W2: while the auth service is away a messager refuses valid tokens. That is
+// neither a refusal of the message nor a missing right: it is asked again.
+func TestAuthServiceAway(t *testing.T) {
+	r := newRig(t)
+	s, err := messager.New(messager.Config{Address: r.Messager().URL("ws"), Token: r.Token(), PollInterval: 10 * time.Millisecond})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	msg := r.post(t, 2)
+	r.Messager().SetAuthAway(true)
+	if _, err := s.Push(t.Context(), "deadline 2", msg, message.Spec{Fees: guideFees}); !errors.Is(err, endpoint.ErrToken) || message.IsRefused(err) {
+		t.Errorf("push: %v", err)
+	}
+	if err := s.CanSign(t.Context(), msg.From); err == nil || errors.Is(err, message.ErrNoKey) || errors.Is(err, message.ErrNoRight) {
+		t.Errorf("asked for the key: %v", err)
+	}
+	r.Messager().SetAuthAway(false)
+	h, err := s.Push(t.Context(), "deadline 2", msg, message.Spec{Fees: guideFees})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.CanSign(t.Context(), msg.From); err != nil {
+		t.Error(err)
+	}
+	r.Messager().SetAuthAway(true)
+	done := make(chan message.Outcome, 1)
+	go func() {
+		o, err := s.Wait(t.Context(), h, 1)
+		if err != nil {
+			t.Error(err)
+		}
+		done <- o
+	}()
+	r.step(t, 4)
+	r.Messager().SetAuthAway(false)
+	if o := <-done; !o.Landed(1) {
+		t.Errorf("%s", o)
 	}
 }
