@@ -134,6 +134,11 @@ bench-queue: ## the task queue on SQLite and MariaDB: tasks a second, small and 
 sick: ## a cluster of which a part is sick: stores that hang, go and lie, slaves that hang and lie, kill -9; SICK="-deadlines 4" for CI (needs mariadbd)
 	$(GO) test -tags sick -count=1 -v -run TestSick -timeout 60m ./e2e -args $(SICK)
 
+.PHONY: bench-storage
+bench-storage: ## stores: attach and check rates, time to healthy sectors beside dead stores, reads at 10 ms, S3, what the reader process costs
+	$(GO) test ./internal/sector -run '^$$' -bench Storage -benchtime 3x -timeout 30m
+	$(GO) test ./internal/sector/store/process -run '^$$' -bench Read -timeout 10m
+
 .PHONY: soak
 soak: ## ten minutes of real proofs while processes, network and database are hurt, then a look for leaks (WDPOST_SOAK=1h for longer)
 	$(GO) test -tags soak -count=1 -v -run TestSoak -timeout 0 ./cmd/wdpost-master-daemon

@@ -74,6 +74,7 @@ type Verifier interface {
 type Checker interface {
 	Check(ctx context.Context, miner uint64, wanted []sector.Wanted, strict bool) []sector.Checked
 	Candidates(miner, number uint64, updated bool) ([]sector.Location, error)
+	Doubt(miner, number uint64, sealedFile string, challenges []uint64, why error)
 }
 
 // Poster keeps the deadlines of one miner.

@@ -164,6 +164,7 @@ func (mp *minerProver) ProveWindowPoSt(ctx context.Context, q task.Question) (ta
 	answer, err := mp.p.asked.do(ctx, mp.p.base, q, mp.window.ProveWindowPoSt)
 	if err == nil {
 		mp.p.m.figures.proved(q.MinerID, "window", time.Since(start))
+		mp.p.m.stores.doubt(q, answer)
 	}
 	return answer, err
 }

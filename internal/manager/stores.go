@@ -20,7 +20,9 @@ import (
 	"wdpost/internal/poster"
 	"wdpost/internal/sector"
 	"wdpost/internal/sector/store/reach"
+	"wdpost/internal/task"
 	"wdpost/internal/winning"
+	"wdpost/proofs/post"
 )
 
 // stores are the configured stores, those of them that are whole, and the check
@@ -216,6 +218,29 @@ func (s *stores) Locate(_ context.Context, miner, number uint64, updated bool) (
 		out = append(out, winning.Files{CacheDir: f.CacheDir, SealedFile: f.SealedFile})
 	}
 	return out, nil
+}
+
+// doubt notes the copies whose data a prover has found wrong: they are read at
+// every check, with the leaves that were needed, until that succeeds. What a
+// prover only cannot see or reach is not the copy's trouble.
+func (s *stores) doubt(q task.Question, a task.Answer) {
+	typ, err := post.ParseProofType(q.ProofType)
+	if err != nil {
+		return // it could not have been answered
+	}
+	checker := s.current.Load().checker
+	for _, reason := range a.Reasons {
+		if reason.Kind != task.FaultData {
+			continue
+		}
+		for _, r := range q.Replicas {
+			if !slices.Contains(reason.Sectors, r.SectorID) {
+				continue
+			}
+			statement := post.Statement{Type: typ, Setup: typ.Setup(), Randomness: q.Seed, Sectors: []post.Sector{{Number: r.SectorID, CommR: r.CommR}}}
+			checker.Doubt(q.MinerID, r.SectorID, r.SealedFile, statement.Challenges(0), errors.New(reason.Err))
+		}
+	}
 }
 
 // allowed reports whether any usable store may hold sectors of the miner; the

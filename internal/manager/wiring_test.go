@@ -15,6 +15,7 @@ import (
 	"wdpost/internal/notify"
 	"wdpost/internal/poster"
 	"wdpost/internal/sector"
+	"wdpost/internal/task"
 )
 
 // arrival is a row of the wiring test: the value that a key is set to, and what
@@ -231,5 +232,20 @@ func TestSenderWish(t *testing.T) {
 	}
 	if len(w.wish.Configured) != 1 || !w.wish.WorkerFallback || w.wish.OwnerFallback {
 		t.Errorf("got %+v", w.wish)
+	}
+}
+
+// TestDamagedCopiesAreDoubted: what a prover found damaged is read at the next
+// check, with the leaves that were needed; what it could not see is not.
+func TestDamagedCopiesAreDoubted(t *testing.T) {
+	w := build(t, "", "")
+	q := task.Question{MinerID: 1008, ProofType: "StackedDrgWindow2KiBV1_2", Replicas: []task.Replica{
+		{SectorID: 1, SealedFile: "/a/sealed/s-t01008-1"}, {SectorID: 2, SealedFile: "/a/sealed/s-t01008-2"}, {SectorID: 3, SealedFile: "/a/sealed/s-t01008-3"},
+	}}
+	w.stores.doubt(q, task.Answer{Faults: []uint64{1, 3}, Reasons: []task.Reason{
+		{Kind: task.FaultUnseen, Sectors: []uint64{1}, Err: "not there"}, {Kind: task.FaultData, Sectors: []uint64{3}, Err: "flipped"},
+	}})
+	if got := fmt.Sprint(w.doubts); got != "[1008 3 /a/sealed/s-t01008-3 10 flipped]" {
+		t.Errorf("doubts %s", got)
 	}
 }

@@ -58,6 +58,7 @@ type world struct {
 	events   []notify.Event
 	ledger   *fakeLedger
 	checks   []check
+	doubts   []string
 	types    []post.ProofType // warmed up
 }
 
@@ -245,6 +246,10 @@ type fakeChecker struct{ w *world }
 
 func (c fakeChecker) Candidates(uint64, uint64, bool) ([]sector.Location, error) {
 	return nil, sector.ErrNotFound
+}
+
+func (c fakeChecker) Doubt(miner, number uint64, sealedFile string, challenges []uint64, why error) {
+	c.w.doubts = append(c.w.doubts, fmt.Sprint(miner, number, sealedFile, len(challenges), why))
 }
 
 func (c fakeChecker) Check(ctx context.Context, _ uint64, wanted []sector.Wanted, strict bool) []sector.Checked {

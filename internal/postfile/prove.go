@@ -5,7 +5,6 @@ import (
 	"encoding/hex"
 	"fmt"
 	"log/slog"
-	"path/filepath"
 	"runtime"
 	"slices"
 	"time"
@@ -147,10 +146,10 @@ func (r Request) read(ctx context.Context, statement *post.Statement) ([]*post.V
 	reader := sector.NewReader(sector.NewGuard(sector.GuardConfig{}))
 	vanilla := make([]*post.Vanilla, len(statement.Sectors))
 	for i, s := range statement.Sectors {
-		name := sector.ID{Miner: r.Miner, Number: s.Number}.String()
+		sealed, cache := sector.Files(r.Dir, sector.ID{Miner: r.Miner, Number: s.Number}, false)
 		v, err := reader.ReadVanilla(ctx, statement.Type.SectorSize(), task.Replica{
 			SectorID: s.Number, CommR: s.CommR,
-			SealedFile: filepath.Join(r.Dir, "sealed", name), CacheDir: filepath.Join(r.Dir, "cache", name),
+			SealedFile: sealed, CacheDir: cache,
 		}, statement.Challenges(i))
 		if err != nil {
 			return nil, err

@@ -49,6 +49,13 @@ func dirs(updated bool) (replica, cache string) {
 	return sealedDir, cacheDir
 }
 
+// Files names the files of a sector in the store of the folder root: its replica
+// and the directory of its cache; updated asks for those of a snap update.
+func Files(root string, id ID, updated bool) (sealedFile, cacheDir string) {
+	replica, cache := dirs(updated)
+	return join(root, replica, id.String()), join(root, cache, id.String())
+}
+
 // storeOf is the store's folder as told by the path of a sector's file or cache
 // directory in it: the parent of sealed, cache, update or update-cache.
 func storeOf(file string) string {

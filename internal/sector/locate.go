@@ -171,11 +171,10 @@ func (l *Locator) Find(id ID, updated bool) []Location {
 
 // locate names the files of a sector.
 func locate(id ID, updated bool, replica, cache Store) Location {
-	replicaDir, cachesDir := dirs(updated)
+	sealed, _ := Files(replica.Path, id, updated)
+	_, dir := Files(cache.Path, id, updated)
 	return Location{
-		ID: id, Updated: updated, ReplicaStore: replica.Name, CacheStore: cache.Name,
-		SealedFile: join(replica.Path, replicaDir, id.String()),
-		CacheDir:   join(cache.Path, cachesDir, id.String()),
+		ID: id, Updated: updated, ReplicaStore: replica.Name, CacheStore: cache.Name, SealedFile: sealed, CacheDir: dir,
 	}
 }
 

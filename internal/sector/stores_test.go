@@ -419,7 +419,7 @@ func TestReadVanilla(t *testing.T) {
 
 func golden(name string) string { return filepath.Join("testdata", "2KiB", name) }
 
-func commR(t *testing.T, number uint64) (out [32]byte) {
+func commR(t testing.TB, number uint64) (out [32]byte) {
 	t.Helper()
 	var list struct {
 		Sectors []struct {
@@ -444,7 +444,7 @@ func commR(t *testing.T, number uint64) (out [32]byte) {
 	return out
 }
 
-func copySector(t *testing.T, store string, number uint64) {
+func copySector(t testing.TB, store string, number uint64) {
 	t.Helper()
 	name := ID{miner, number}.String()
 	copyFile(t, golden("sealed/"+name), filepath.Join(store, sealedDir, name))
@@ -463,7 +463,7 @@ func updated(t *testing.T, store string, number uint64) {
 	}
 }
 
-func copyFile(t *testing.T, from, to string) {
+func copyFile(t testing.TB, from, to string) {
 	t.Helper()
 	b, err := os.ReadFile(from)
 	if err != nil {

@@ -14,6 +14,7 @@ import (
 
 	"github.com/consensys/gnark-crypto/ecc/bls12-381/fr"
 
+	"wdpost/internal/sector"
 	"wdpost/proofs/merkle"
 	"wdpost/proofs/post"
 )
@@ -41,22 +42,20 @@ type Sector struct {
 }
 
 // Name returns the sector's name in the lotus layout, s-t0<miner>-<number>.
-func (s Sector) Name() string { return fmt.Sprintf("s-t0%d-%d", s.Miner, s.Number) }
+func (s Sector) Name() string { return s.id().String() }
+
+func (s Sector) id() sector.ID { return sector.ID{Miner: s.Miner, Number: s.Number} }
 
 // Replica returns the path of the replica file.
 func (s Sector) Replica() string {
-	if s.Update {
-		return filepath.Join(s.Dir, "update", s.Name())
-	}
-	return filepath.Join(s.Dir, "sealed", s.Name())
+	sealed, _ := sector.Files(filepath.Clean(s.Dir), s.id(), s.Update)
+	return sealed
 }
 
 // Cache returns the path of the directory with p_aux and the tree files.
 func (s Sector) Cache() string {
-	if s.Update {
-		return filepath.Join(s.Dir, "update-cache", s.Name())
-	}
-	return filepath.Join(s.Dir, "cache", s.Name())
+	_, cache := sector.Files(filepath.Clean(s.Dir), s.id(), s.Update)
+	return cache
 }
 
 // sealed returns the sector of which s is the update.
