@@ -51,6 +51,9 @@ func Catalogue() []Entry {
 	return slices.Concat(chainKinds, messageKinds, sectorKinds, queueKinds, managerKinds, posterKinds)
 }
 
+// RemedyOf is the catalogue's remedy of a kind.
+func RemedyOf(k Kind) string { return lookUp(k).Remedy }
+
 // lookUp returns the kind's entry. A kind outside the catalogue is a fault of
 // the programme; it is shown with the worst cost rather than lost.
 func lookUp(k Kind) Entry {

@@ -8,6 +8,8 @@ import (
 	"math"
 	"slices"
 	"time"
+
+	"wdpost/internal/condition"
 )
 
 //go:embed pages
@@ -49,6 +51,8 @@ var functions = template.FuncMap{
 	"latest":      latest,
 	"sectors":     func(v View) []SectorState { return v.Sectors[:min(shown, len(v.Sectors))] },
 	"moreSectors": func(v View) int { return max(0, len(v.Sectors)-shown) },
+	"remedy":      remedy,
+	"meaning":     meaning,
 	"abbreviate":  func(id string) string { return id[:min(12, len(id))] },
 	"live":        func(page string) bool { return page != "history" && page != "confirm" && page != "error" },
 	// What follows hands several values to a part of a page.
@@ -218,4 +222,22 @@ func minutes(d time.Duration) *float64 {
 	}
 	m := math.Round(d.Minutes()*100) / 100
 	return &m
+}
+
+// remedy is what to do about a condition, in the page's language where it is
+// that of the catalogue.
+func remedy(l lang, c condition.Condition) string {
+	if _, zh, ok := condition.InChinese(c.Kind); ok && l == "zh" && c.Remedy == condition.RemedyOf(c.Kind) {
+		return zh
+	}
+	return c.Remedy
+}
+
+// meaning is what a condition's kind means, where that says more than its name:
+// on Chinese pages.
+func meaning(l lang, c condition.Condition) string {
+	if what, _, ok := condition.InChinese(c.Kind); ok && l == "zh" {
+		return what
+	}
+	return ""
 }

@@ -1,4 +1,5 @@
-// Manual keeps the tables of keys in the configuration manuals true: key, type
+// Manual makes the lists of conditions, and keeps the tables of keys in the
+// configuration manuals true: key, type
 // and default of each row come from the structs of internal/config, in their
 // order; what a key means is written by hand, in each language.
 //
@@ -16,6 +17,10 @@ import (
 )
 
 func main() {
+	if err := writeConditions("."); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
 	for _, m := range manuals {
 		if err := m.rewrite("."); err != nil {
 			fmt.Fprintf(os.Stderr, "%s: %v\n", m.path, err)

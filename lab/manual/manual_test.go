@@ -81,3 +81,20 @@ func TestGenerateKeepsMeaningsAndMendsTheRest(t *testing.T) {
 		t.Error("a key that the structs lack stays")
 	}
 }
+
+// TestConditionsAreTrue: the lists are those of the catalogue, and every kind is
+// told in Chinese.
+func TestConditionsAreTrue(t *testing.T) {
+	for path, text := range conditionPages {
+		b, err := os.ReadFile(filepath.Join(root, path))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if string(b) != text() {
+			t.Errorf("%s differs from the catalogue at %q: run `make generate`", path, firstDifference(string(b), text()))
+		}
+		if strings.Contains(text(), "（待写）") {
+			t.Errorf("%s: a condition is not told in Chinese: add it to internal/condition/chinese.go", path)
+		}
+	}
+}
