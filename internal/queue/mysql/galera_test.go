@@ -38,6 +38,7 @@ func nodes(t *testing.T) (stores []*mysql.DB, address func(node int) string) {
 	if cluster == nil {
 		t.Skipf("needs a private cluster; %s is set", queuetest.EnvDSN)
 	}
+	everywhere(t, cfg)
 	address = func(node int) string {
 		_, _, a := queuetest.Server(t, cluster.Nodes[node].URL(""))
 		return a
@@ -49,6 +50,27 @@ func nodes(t *testing.T) (stores []*mysql.DB, address func(node int) string) {
 	return stores, address
 }
 
+// everywhere waits until every node knows a database that was made on another:
+// who connects to it by name is not made to wait for it.
+func everywhere(t *testing.T, cfg mysql.Config) {
+	t.Helper()
+	for i := range cluster.Nodes {
+		_, _, cfg.Address = queuetest.Server(t, cluster.Nodes[i].URL(""))
+		db, err := mysql.OpenUnmigrated(cfg, quiet)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for begin := time.Now(); ; time.Sleep(20 * time.Millisecond) {
+			if _, err = db.MaxPacket(t.Context()); err == nil || time.Since(begin) > 30*time.Second {
+				break
+			}
+		}
+		if err := errors.Join(err, db.Close()); err != nil {
+			t.Fatalf("node %d: %v", i, err)
+		}
+	}
+}
+
 // Masters on all nodes that start together after an upgrade migrate in turn.
 func TestNodesMigrateTogether(t *testing.T) {
 	for round := range 4 {
@@ -57,6 +79,7 @@ func TestNodesMigrateTogether(t *testing.T) {
 			if cluster == nil {
 				t.Skipf("needs a private cluster; %s is set", queuetest.EnvDSN)
 			}
+			everywhere(t, cfg)
 			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 			defer cancel()
 			var starts sync.WaitGroup
