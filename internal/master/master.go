@@ -88,7 +88,7 @@ func (m *Master) join(ctx context.Context) error {
 	}
 
 	sc := m.plan.server
-	sc.Queue, sc.Log, sc.Version, sc.Metrics = m.queue, m.cfg.Log, rpc.BuildVersion(), rpc.NewMetrics(m.registry)
+	sc.Queue, sc.Log, sc.Version, sc.Metrics = queue.Undecoded{Queue: m.queue}, m.cfg.Log, rpc.BuildVersion(), rpc.NewMetrics(m.registry)
 	sc.Parts = parts.NewDesk(parts.DeskConfig{Tasks: m.queue, Log: m.cfg.Log, Silence: m.queue.HeartbeatTimeout()})
 	if t := m.plan.tls; t != nil {
 		if sc.TLS, err = rpc.ServerTLS(t.Cert, t.Key, t.ClientCA, m.cfg.Log); err != nil {

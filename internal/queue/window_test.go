@@ -366,3 +366,22 @@ func TestArchive(t *testing.T) {
 		w.wantRight(q.Ask(w.ctx, question(0)))
 	})
 }
+
+// Claims that carry the question as it is stored pass over what is none, too.
+func TestUndecodedClaims(t *testing.T) {
+	simulate(t, func(w *world) {
+		q := queue.Undecoded{Queue: w.master(w.ctx)}
+		for id, in := range map[string]string{"1": "[1]", "2": "", "3": `{"miner_id":`, "4": `{"miner_id":1008}`} {
+			if _, err := w.store.Put(w.ctx, 100, queue.NewTask{ID: id, In: []byte(in), NotAfter: queue.NoEnd}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		a, err := q.Claim(w.ctx, queue.Slave{Name: "a"}, task.Want{})
+		if err != nil || a.ID != "4" || string(a.Stored) != `{"miner_id":1008}` {
+			t.Fatalf("claimed %+v, %v", a, err)
+		}
+		if counts, err := w.store.Counts(w.ctx); err != nil || counts[task.Failed] != 3 {
+			t.Fatalf("%v, %v", counts, err)
+		}
+	})
+}

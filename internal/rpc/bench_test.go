@@ -98,7 +98,7 @@ func newCluster(b *testing.B, store queue.Store, slaves int) *cluster {
 	serving, stopServing := context.WithCancel(ctx)
 	var server sync.WaitGroup
 	server.Go(func() {
-		if err := rpc.NewServer(rpc.ServerConfig{Queue: q, Log: quiet, MaxConnections: slaves}).Serve(serving, lis); err != nil {
+		if err := rpc.NewServer(rpc.ServerConfig{Queue: queue.Undecoded{Queue: q}, Log: quiet, MaxConnections: slaves}).Serve(serving, lis); err != nil {
 			b.Error(err)
 		}
 	})

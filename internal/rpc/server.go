@@ -171,9 +171,11 @@ func (s *Server) Claim(ctx context.Context, r *pb.ClaimRequest) (*pb.ClaimReply,
 	if err != nil {
 		return nil, s.status("claim", slave.Name, err)
 	}
-	question, err := json.Marshal(a.Question)
-	if err != nil {
-		return nil, s.status("claim", slave.Name, err)
+	question := a.Stored
+	if question == nil {
+		if question, err = json.Marshal(a.Question); err != nil {
+			return nil, s.status("claim", slave.Name, err)
+		}
 	}
 	if ctx.Err() != nil {
 		if a.Part != nil {

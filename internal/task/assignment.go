@@ -11,6 +11,9 @@ import (
 type Assignment struct {
 	Lease
 	Question Question
+	// Stored is the question as the queue keeps it, JSON, where whoever hands the
+	// assignment on has no use for it otherwise; Question is empty then.
+	Stored []byte
 	// Remaining is the time until the window closes, as of the moment of
 	// receipt; 0 means unknown. It is a duration because the clocks of master
 	// and slave may differ.
