@@ -100,12 +100,12 @@ func (b *Book) Run(ctx context.Context) {
 			b.pop()
 			pause.Reset()
 			if outage.Over(b.log, "the ledger works again", attr.Count(b.Queued())) {
-				b.board.Clear(condition.LedgerAway, "")
+				b.board.Clear(condition.LedgerBehind, "")
 			}
 			continue
 		}
 		outage.Failed(b.log, "the ledger does not keep what it should; work goes on from memory, retrying", err.Error(), attr.Err(fmt.Errorf("write %s: %w", w.what, err)))
-		b.board.Set(condition.Condition{Kind: condition.LedgerAway, Detail: fmt.Sprintf("%d writes wait, last error: %v", b.Queued(), err)})
+		b.board.Set(condition.Condition{Kind: condition.LedgerBehind, Detail: fmt.Sprintf("%d writes wait, last error: %v", b.Queued(), err)})
 		if pause.Wait(ctx) != nil {
 			continue
 		}

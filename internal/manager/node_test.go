@@ -3,6 +3,7 @@ package manager
 import (
 	"bytes"
 	"context"
+	"errors"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -405,7 +406,7 @@ func TestDamagedLedger(t *testing.T) {
 	d.stop()
 	<-d.ended
 	path := filepath.Join(d.home, "ledger.db")
-	if err := os.WriteFile(path, bytes.Repeat([]byte("no database "), 1000), 0o600); err != nil {
+	if err := errors.Join(os.Rename(path, path+".old"), os.Mkdir(path, 0o700)); err != nil {
 		t.Fatal(err)
 	}
 	again := startManagerAt(t, d)
@@ -415,6 +416,25 @@ func TestDamagedLedger(t *testing.T) {
 		t.Fatal(err)
 	}
 	again.wait(t, "its end", func() bool { return !again.stands(condition.LedgerUnusable, "") })
+}
+
+// TestPosterX18bDamagedLedger: a ledger that is damaged at the start is moved
+// aside, and a new one is begun at once.
+func TestPosterX18bDamagedLedger(t *testing.T) {
+	n := startNetwork(t)
+	d := startManager(t, n.Node().Multiaddr("ws"), n.Token(), 1008)
+	d.wait(t, "the ledger", func() bool { return d.records.ledger.Load() != nil })
+	d.stop()
+	<-d.ended
+	path := filepath.Join(d.home, "ledger.db")
+	if err := os.WriteFile(path, bytes.Repeat([]byte("no database "), 1000), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	again := startManagerAt(t, d)
+	again.wait(t, "the ledger", func() bool { return again.records.ledger.Load() != nil })
+	if !again.stands(condition.LedgerDamaged, path) {
+		t.Error("nobody is told that the ledger was damaged")
+	}
 }
 
 // logBuffer gathers log lines.

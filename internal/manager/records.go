@@ -117,7 +117,7 @@ func (r *records) openOnce(ctx context.Context, network string) (l ledger.Ledger
 			l, err = r.m.cfg.Parts.Mongo(ctx, mongo.Config{DSN: k.DSN, DatabaseName: k.DatabaseName, Network: network})
 			return err
 		}
-		l, err = r.m.cfg.Parts.SQLite(ctx, sqlite.Config{Path: filepath.Join(r.m.cfg.Home, "ledger.db"), Network: network})
+		l, err = r.m.cfg.Parts.SQLite(ctx, sqlite.Config{Path: filepath.Join(r.m.cfg.Home, "ledger.db"), Network: network, Board: r.m.board, Log: r.m.log})
 		return err
 	})
 	return l, err

@@ -111,7 +111,7 @@ func TestPosterF2LedgerHangs(t *testing.T) {
 				if got := s.sent("recover"); got != 1 {
 					t.Errorf("%d declarations", got)
 				}
-				if methods == "" && s.stood[condition.LedgerAway] == "" {
+				if methods == "" && s.stood[condition.LedgerBehind] == "" {
 					t.Error("nobody is told that the ledger is away")
 				}
 				began := time.Now()

@@ -12,6 +12,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"log/slog"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -21,6 +22,8 @@ import (
 	"modernc.org/sqlite"
 	sqlite3 "modernc.org/sqlite/lib"
 
+	"wdpost/internal/attr"
+	"wdpost/internal/condition"
 	"wdpost/internal/ledger"
 )
 
@@ -32,6 +35,8 @@ type Config struct {
 	Path        string        // created if missing, its directory too
 	Network     string        // name of the network, as StateNetworkName gives it
 	BusyTimeout time.Duration // how long to wait for another process's lock; 0 means 5 s
+	Board       *condition.Board
+	Log         *slog.Logger // nil discards
 }
 
 // Ledger is a ledger.Ledger in an SQLite file.
@@ -45,7 +50,48 @@ var _ ledger.Ledger = (*Ledger)(nil)
 
 // Open opens the file, creates or migrates its tables and ties it to the
 // network. It fails with ledger.ErrForeign if the file is another network's.
+//
+// A damaged file is moved aside and a new one is begun, with an error in the log
+// and a condition: what it remembered is less than the windows that would be
+// missed without a ledger, and the chain's own record counts.
 func Open(ctx context.Context, cfg Config) (*Ledger, error) {
+	l, err := open(ctx, cfg)
+	if err == nil || !damaged(err) {
+		return l, err
+	}
+	aside, moveErr := moveAside(cfg.Path)
+	if moveErr != nil {
+		return nil, errors.Join(err, moveErr)
+	}
+	if cfg.Log != nil {
+		cfg.Log.Error("the ledger was damaged; it was moved aside and a new one is begun", attr.Path(aside), attr.Err(err))
+	}
+	cfg.Board.Set(condition.Condition{Kind: condition.LedgerDamaged, Subject: cfg.Path, Detail: fmt.Sprintf("it is now %s: %v", aside, err)})
+	return open(ctx, cfg)
+}
+
+// damaged reports an error that means that the file is not what SQLite wrote.
+func damaged(err error) bool {
+	var e *sqlite.Error
+	if !errors.As(err, &e) {
+		return false
+	}
+	code := e.Code() & 0xff
+	return code == sqlite3.SQLITE_CORRUPT || code == sqlite3.SQLITE_NOTADB
+}
+
+// moveAside renames the file and what SQLite keeps beside it.
+func moveAside(path string) (aside string, err error) {
+	aside = fmt.Sprintf("%s.damaged-%s", path, time.Now().UTC().Format("20060102T150405"))
+	for _, end := range []string{"", "-wal", "-shm"} {
+		if renameErr := os.Rename(path+end, aside+end); renameErr != nil && !errors.Is(renameErr, fs.ErrNotExist) {
+			err = errors.Join(err, renameErr)
+		}
+	}
+	return aside, err
+}
+
+func open(ctx context.Context, cfg Config) (*Ledger, error) {
 	if cfg.Path == "" {
 		return nil, errors.New("open the ledger: no file is named")
 	}

@@ -1,6 +1,7 @@
 package sqlite_test
 
 import (
+	"bytes"
 	"database/sql"
 	"errors"
 	"os"
@@ -9,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"wdpost/internal/condition"
 	"wdpost/internal/ledger"
 	"wdpost/internal/ledger/ledgertest"
 	"wdpost/internal/ledger/sqlite"
@@ -95,13 +97,49 @@ func TestFileGoesAway(t *testing.T) {
 	}
 }
 
+// TestDamagedFile: a damaged file is moved aside whole, and a new one is begun.
 func TestDamagedFile(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "ledger.db")
-	if err := os.WriteFile(path, []byte(strings.Repeat("not a database\n", 400)), 0o644); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := openAt(t, path); err == nil || !strings.Contains(err.Error(), "damaged") {
-		t.Errorf("damaged: %v", err)
+	for name, damage := range map[string]func([]byte) []byte{
+		"another file":       func([]byte) []byte { return []byte(strings.Repeat("not a database\n", 400)) },
+		"the first 8 KiB":    func(b []byte) []byte { clear(b[:8192]); return b },
+		"all but the header": func(b []byte) []byte { clear(b[100:]); return b },
+	} {
+		t.Run(name, func(t *testing.T) {
+			path := filepath.Join(t.TempDir(), "ledger.db")
+			l, err := openAt(t, path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := l.Close(); err != nil {
+				t.Fatal(err)
+			}
+			b, err := os.ReadFile(path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			b = damage(b)
+			if err := os.WriteFile(path, b, 0o600); err != nil {
+				t.Fatal(err)
+			}
+			board := condition.NewBoard()
+			l, err = sqlite.Open(t.Context(), sqlite.Config{Path: path, Network: "testnet", Board: board})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := errors.Join(l.Check(t.Context()), l.Close()); err != nil {
+				t.Error(err)
+			}
+			aside, err := filepath.Glob(path + ".damaged-*")
+			if err != nil || len(aside) == 0 {
+				t.Fatalf("moved aside: %v, %v", aside, err)
+			}
+			if kept, err := os.ReadFile(aside[0]); err != nil || !bytes.Equal(kept, b) {
+				t.Errorf("what was moved aside is not what was there: %v", err)
+			}
+			if list := board.List(); len(list) != 1 || list[0].Kind != condition.LedgerDamaged {
+				t.Errorf("conditions %+v", list)
+			}
+		})
 	}
 }
 
