@@ -17,6 +17,7 @@ const (
 	chunkPoints = 1 << 15 // points that pass through the buckets together, at least
 	areaBuckets = 1 << 15 // buckets that a worker visits at a time: what the caches hold
 	leastArea   = 1 << 10 // fewer buckets than that are not worth a visit
+	areasEach   = 2       // areas of a worker, at least: how evenly they end
 	reduceRuns  = 256     // running sums side by side in the reduction
 )
 
@@ -103,7 +104,7 @@ func cutAreas(windows []window, n int) [][]span {
 // and every worker has the same number, of which there are more if they are
 // few, to even out what windows with many zeros do not take.
 func countAreas(buckets, workers int) int {
-	n := max((buckets+areaBuckets-1)/areaBuckets, 2*workers)
+	n := max((buckets+areaBuckets-1)/areaBuckets, areasEach*workers)
 	n = (n + workers - 1) / workers * workers
 	return max(1, min(n, buckets/leastArea))
 }
@@ -117,17 +118,21 @@ func newBuckets[R, A, J any, P affine[A], Q jacobian[J, A]](p pool, n uint64, ma
 	b := &buckets[R, A, J, P, Q]{pool: p, windows: chooseWindows(n, maxBuckets)}
 	cut := cutAreas(b.windows, countAreas(countBuckets(b.windows), p.workers))
 	b.areas = make([]*area[R, A, P], len(cut))
+	room := int(min(n, uint64(p.chunk())))
+	var chunks [2]*chunk[R]
 	// In parallel: the first touch of so much memory takes time. Without a
 	// channel to cancel it nothing can fail.
-	_ = pool{workers: p.workers, watch: p.watch}.run(len(cut), func(_, i int) error {
+	_ = pool{workers: p.workers, watch: p.watch}.together(pieces{len(chunks), func(_, i int) error {
+		chunks[i] = newChunk[R](room, len(b.windows))
+		return nil
+	}}, pieces{len(cut), func(_, i int) error {
 		b.areas[i] = newArea[R, A, P](cut[i], newAdder)
 		return nil
-	})
+	}})
+	b.ready, b.coming = chunks[0], chunks[1]
 	for range p.workers {
 		b.importers = append(b.importers, newImporter[R, A, J, P, Q](newAdder, len(b.windows)))
 	}
-	room := int(min(n, uint64(p.chunk())))
-	b.ready, b.coming = newChunk[R](room, len(b.windows)), newChunk[R](room, len(b.windows))
 	return b
 }
 

@@ -72,6 +72,8 @@ type prover struct {
 	pool     pool
 	blinding Blinding
 
+	buffers [2][]fr.Element // see buffer
+
 	sumG1 accumulator[bls.G1Affine, bls.G1Jac] // one sum after the other
 
 	progress    func(done, total uint64)

@@ -126,7 +126,7 @@ func (p *prover) eachPiece(dense []uint32, f func(from int, values []fr.Element,
 		size = l.aux
 	}
 	group := min(max(p.pool.workers, witnessPiece/max(l.aux, 1)), l.blocks)
-	values, coming := make([]fr.Element, group*size), make([]fr.Element, group*size)
+	values, coming := p.buffer(0, group*size), p.buffer(1, group*size)
 	scratch := make([][]fr.Element, p.pool.workers)
 	making := func(first int, values []fr.Element) pieces {
 		return pieces{min(group, max(l.blocks-first, 0)), func(worker, i int) error {
@@ -157,4 +157,13 @@ func (p *prover) eachPiece(dense []uint32, f func(from int, values []fr.Element,
 		values, coming = coming, values
 	}
 	return nil
+}
+
+// buffer returns one of two pieces of memory that the sums use one after the
+// other; the first sum wants the most.
+func (p *prover) buffer(i, n int) []fr.Element {
+	if cap(p.buffers[i]) < n {
+		p.buffers[i] = make([]fr.Element, n)
+	}
+	return p.buffers[i][:n]
 }
