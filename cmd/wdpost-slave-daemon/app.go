@@ -23,6 +23,7 @@ type app struct {
 	stdout  io.Writer
 	environ []string        // as of os.Environ
 	hard    context.Context // ends at the second stop signal
+	hup     <-chan os.Signal
 
 	configPath string
 }
@@ -66,7 +67,20 @@ func (a *app) daemon(soft context.Context) error {
 	if err != nil {
 		return err
 	}
+	go a.hangups(soft)
 	return d.Run(soft, a.hard)
+}
+
+// hangups says at each SIGHUP that nothing is reloaded.
+func (a *app) hangups(ctx context.Context) {
+	for {
+		select {
+		case <-a.hup:
+			a.log.Warn("SIGHUP: a slave reads its file at the start only, tasks go on; restart it to apply changes", attr.Path(a.configPath))
+		case <-ctx.Done():
+			return
+		}
+	}
 }
 
 // status asks the running slave.

@@ -5,7 +5,8 @@
 //	wdpost-slave-daemon status -c=slave.toml     what the running slave is doing
 //
 // The first stop signal ends claiming: what runs is finished. The second hands
-// it back.
+// it back. SIGHUP ends nothing and reloads nothing: a closed terminal must not
+// cost a proof.
 //
 // Environment: RUST_LOG sets the log level. FORCE_SECTOR_SIZE, in bytes, takes
 // tasks of that sector size only and loads its parameters at the start.
@@ -30,7 +31,10 @@ func realMain() int {
 	process.ServeIfAsked() // before anything is opened: it may be the reader of stores
 	soft, hard, release := run.Signals(context.Background())
 	defer release()
+	hup, unhook := run.Hangups()
+	defer unhook()
 	a := &app{
+		hup:     hup,
 		log:     run.NewLogger(os.Stderr, os.Getenv("RUST_LOG")),
 		stdout:  os.Stdout,
 		environ: os.Environ(),

@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"path/filepath"
 	"slices"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -153,4 +154,36 @@ func TestPaceSurvivesARestart(t *testing.T) {
 	if d := p.Expect("x", 3); d != 6*time.Second {
 		t.Errorf("the slow ones are long ago: %v", d)
 	}
+}
+
+// The sectors of dead stores, however many, do not keep healthy ones waiting:
+// only the reader bounds how many are read at once.
+func TestDeadStoresDoNotHoldUpHealthySectors(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := &reader{sectors: map[uint64]sector{}, fail: map[uint64]error{}}
+		q := task.Question{MinerID: 1000, ProofType: post.Window2KiBV1_1.String(), AllowSkip: true}
+		healthy := makeSector(t, 9999)
+		for n := range uint64(300) { // the dead ones come first
+			q.Replicas = append(q.Replicas, task.Replica{SectorID: n, CommR: task.Hash32{1}})
+			r.fail[n] = errors.New("timed out")
+		}
+		r.sectors[9999] = healthy
+		q.Replicas = append(q.Replicas, task.Replica{SectorID: 9999, CommR: healthy.commR})
+		begin := time.Now()
+		var waited atomic.Int64
+		r.before = func(_ context.Context, n uint64) {
+			if n == 9999 {
+				waited.Store(int64(time.Since(begin)))
+				return
+			}
+			time.Sleep(time.Minute)
+		}
+		read, err := prover.NewSurvey(prover.SurveyConfig{Reader: r, PartitionSectors: 1}).Read(t.Context(), q)
+		if err != nil || len(read.Faults) != 300 || len(read.Reasons) != 1 {
+			t.Fatalf("%+v, %v", read, err)
+		}
+		if took := time.Since(begin); waited.Load() != 0 || took != time.Minute {
+			t.Errorf("the healthy sector waited %v, all took %v", time.Duration(waited.Load()), took)
+		}
+	})
 }
