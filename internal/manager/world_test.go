@@ -249,7 +249,7 @@ func (c fakeChecker) Candidates(uint64, uint64, bool) ([]sector.Location, error)
 }
 
 func (c fakeChecker) Doubt(miner, number uint64, sealedFile string, challenges []uint64, why error) {
-	c.w.doubts = append(c.w.doubts, fmt.Sprint(miner, number, sealedFile, len(challenges), why))
+	c.w.doubts = append(c.w.doubts, fmt.Sprintf("%d %d %s %d %v", miner, number, sealedFile, len(challenges), why))
 }
 
 func (c fakeChecker) Check(ctx context.Context, _ uint64, wanted []sector.Wanted, strict bool) []sector.Checked {

@@ -12,6 +12,7 @@ import (
 	"wdpost/internal/attr"
 	"wdpost/internal/prover"
 	"wdpost/internal/sector"
+	"wdpost/internal/sector/store/reach"
 	"wdpost/internal/sectorfile"
 	"wdpost/internal/task"
 	"wdpost/proofs"
@@ -143,7 +144,9 @@ func (r Request) prove(ctx context.Context, keys *prover.Keys, statement *post.S
 
 // read reads the challenged leaves of every sector.
 func (r Request) read(ctx context.Context, statement *post.Statement) ([]*post.Vanilla, error) {
-	reader := sector.NewReader(sector.NewGuard(sector.GuardConfig{}))
+	files := reach.New(r.Log)
+	defer files.Close()
+	reader := sector.NewReader(sector.NewGuard(sector.GuardConfig{Backend: files}))
 	vanilla := make([]*post.Vanilla, len(statement.Sectors))
 	for i, s := range statement.Sectors {
 		sealed, cache := sector.Files(r.Dir, sector.ID{Miner: r.Miner, Number: s.Number}, false)

@@ -9,6 +9,7 @@ import (
 	"os"
 	"slices"
 
+	"wdpost/internal/durable"
 	"wdpost/proofs/merkle"
 )
 
@@ -99,11 +100,7 @@ func (l *List) Write(path string) error {
 	if err != nil {
 		return err
 	}
-	temporary := path + ".tmp"
-	if err := os.WriteFile(temporary, append(raw, '\n'), fileMode); err != nil {
-		return err
-	}
-	return os.Rename(temporary, path)
+	return durable.WriteFile(path, append(raw, '\n'), fileMode)
 }
 
 // Add puts a sector into the list, keeping the numbers ascending. It refuses

@@ -42,8 +42,13 @@ type Client struct {
 	closed bool
 }
 
-// New returns a client whose process is not started yet.
-func New(log *slog.Logger) *Client { return &Client{log: log} }
+// New returns a client whose process is not started yet; a nil log discards.
+func New(log *slog.Logger) *Client {
+	if log == nil {
+		log = slog.New(slog.DiscardHandler)
+	}
+	return &Client{log: log}
+}
 
 // Close ends the reader process without waiting for what hangs in it. Calls
 // under way fail.
