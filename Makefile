@@ -79,6 +79,10 @@ browser: ## every page in headless Chromium: live, usable by keyboard, nothing s
 screenshots: ## the pictures of the pages in docs/images (needs chromium, npm and fonts-noto-cjk)
 	SCREENSHOTS=$(CURDIR)/docs/images $(MAKE) browser
 
+.PHONY: alerts
+alerts: ## the alert rules of deploy/prometheus fire where they should (needs promtool)
+	cd deploy/prometheus && promtool check rules wdpost.rules.yml && promtool test rules wdpost.rules.test.yml
+
 .PHONY: release
 release: ## static binaries, archives, deb, rpm, container image, bill of materials and checksums, into dist/
 	cd lab/release && $(GO) run . --out ../../dist
