@@ -7,6 +7,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/filecoin-project/go-state-types/abi"
 
@@ -163,4 +164,38 @@ func TestSameRequestIsProvenOnce(t *testing.T) {
 		t.Errorf("%d proofs", proofs.Load())
 	}
 	eventually(t, "all are counted", func() bool { return s.Status()[0].Answered == 1 && s.Status()[1].Answered == 2 })
+}
+
+// A manager that is stopped hangs up: an error would be final, and keep the
+// gateway from asking another.
+func TestStoppingGivesAway(t *testing.T) {
+	began := make(chan struct{}, 1)
+	g, addr := startGateway(t)
+	cfg := Config{
+		Gateways: []string{addr}, Token: token, Miners: []Miner{{Address: miner(t, 1008)}}, Locator: locator{}, Clock: clock{time.Now()},
+		Prover: proverFunc(func(ctx context.Context, _ task.Question) (task.Answer, error) {
+			began <- struct{}{}
+			<-ctx.Done()
+			return task.Answer{}, ctx.Err()
+		}),
+	}
+	s, err := New(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, stop := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() { done <- s.Run(ctx) }()
+	next(t, g.connected, "registration")
+	g.ask("r1", "ComputeProof", request(t, 100, 1))
+	next(t, began, "proof")
+	stop()
+	if err := next(t, done, "end"); err != nil {
+		t.Error(err)
+	}
+	select {
+	case a := <-g.answers:
+		t.Errorf("answered with %+v", a)
+	default:
+	}
 }

@@ -307,9 +307,9 @@ func (l *listener) finish(ctx context.Context, c *line, id string, o outcome) {
 		select {
 		case <-c.gone:
 			l.count(o, nil)
+		case <-ctx.Done(): // the service stops, and with it the line
+			l.count(o, nil)
 		case <-timeUp.C:
-			l.answer(ctx, c, id, o)
-		case <-ctx.Done():
 			l.answer(ctx, c, id, o)
 		}
 	})

@@ -173,8 +173,8 @@ func (s *Service) newListener(addr string, m Miner) (*listener, error) {
 	return l, nil
 }
 
-// Run keeps all registrations alive until ctx ends, answers what was asked by
-// then, and returns nil.
+// Run keeps all registrations alive until ctx ends, hangs up, so that another
+// manager is asked for what is under way, and returns nil.
 func (s *Service) Run(ctx context.Context) error {
 	var wg sync.WaitGroup
 	for _, l := range s.listeners {
