@@ -199,3 +199,33 @@ func TestStoppingGivesAway(t *testing.T) {
 	default:
 	}
 }
+
+// x25: a gateway that answers pings and passes nothing on is noticed, because a
+// quiet registration is renewed. While it works, renewing loses no request.
+func TestQuietRegistrationIsRenewed(t *testing.T) {
+	g, addr := startGateway(t)
+	s, err := New(Config{Gateways: []string{addr}, Token: token, Miners: []Miner{{Address: miner(t, 1008)}}, Locator: locator{}, Clock: clock{time.Now()}, Prover: proverFunc(proves)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.quietAfter, s.confirmIn = 50*time.Millisecond, 2*time.Second
+	runService(t, s)
+	for i := range 5 {
+		next(t, g.connected, "registration")
+		id := fmt.Sprint("r", i)
+		g.ask(id, "ComputeProof", request(t, 100, 1))
+		if a := next(t, g.answers, "answer"); a.ID != id || a.Error != "" {
+			t.Errorf("answer %+v", a)
+		}
+	}
+	if r := s.Status()[0]; !r.Registered || r.Failed != 0 {
+		t.Errorf("status %+v", r)
+	}
+	g.set(func() { g.mute = true })
+	eventually(t, "the gateway that passes nothing on is told", func() bool {
+		r := s.Status()[0]
+		return !r.Registered && strings.Contains(r.Reason, "did not confirm")
+	})
+	g.set(func() { g.mute = false })
+	eventually(t, "registered again", func() bool { return s.Status()[0].Registered })
+}

@@ -47,13 +47,15 @@ const (
 )
 
 // How long is waited: between two registrations, for a connection, for its
-// confirmation, for the delivery of an answer. The pause does not grow: a
+// confirmation, for the delivery of an answer, for anything to come before the
+// registration is renewed. The pause does not grow: a
 // gateway that is back for an epoch may ask in that epoch.
 const (
 	pause          = time.Second
 	openTimeout    = 10 * time.Second
 	confirmTimeout = 20 * time.Second
 	answerTimeout  = 10 * time.Second
+	quietAfter     = 5 * time.Minute
 )
 
 // listener keeps one miner registered at one gateway.
@@ -118,28 +120,85 @@ func (c *line) hangUp() {
 	}
 }
 
-// run registers again and again until ctx ends.
+// registration is one session that runs.
+type registration struct {
+	line      *line
+	confirmed chan struct{} // closed when the gateway has sent something
+	quiet     chan struct{} // closed when it has sent nothing for long
+	ended     chan error    // gets why it ended
+	hangUp    context.CancelFunc
+}
+
+// begin registers in the background.
+func (l *listener) begin(ctx context.Context) *registration {
+	ctx, hangUp := context.WithCancel(ctx)
+	r := &registration{
+		line: &line{gone: make(chan struct{})}, confirmed: make(chan struct{}), quiet: make(chan struct{}),
+		ended: make(chan error, 1), hangUp: hangUp,
+	}
+	l.svc.desk.aside(func() {
+		defer hangUp()
+		r.ended <- l.session(ctx, r)
+	})
+	return r
+}
+
+// run registers again and again until ctx ends. A registration on which nothing
+// came for long is renewed: a gateway that answers pings and passes nothing on
+// cannot be told otherwise from one that has nothing to ask. The old line is
+// hung up when the new one is confirmed.
 func (l *listener) run(ctx context.Context) {
 	b := patience.Backoff{Min: pause, Max: pause}
-	for {
-		err := l.session(ctx)
-		if ctx.Err() != nil {
-			l.setRegistered(false, nil)
-			return
+	defer func() { l.setRegistered(false, nil) }()
+	for r := l.begin(ctx); ; {
+		var err error
+		select {
+		case err = <-r.ended:
+		case <-r.quiet:
+			fresh := l.begin(ctx)
+			select {
+			case <-fresh.confirmed:
+				r.line.yield()
+				r = fresh
+				continue
+			case err := <-fresh.ended:
+				l.notRenewed(ctx, err)
+				if b.Wait(ctx) == nil {
+					continue // the old line is kept: it may yet be heard
+				}
+			}
+			err = <-r.ended
 		}
-		if errors.Is(err, errYielded) {
+		switch {
+		case ctx.Err() != nil:
+			return
+		case errors.Is(err, errYielded):
 			if patience.Sleep(ctx, pause/10) != nil {
-				l.setRegistered(false, nil)
 				return
 			}
-			continue
+		default:
+			l.setRegistered(false, err)
+			l.away.Failed(l.log, "not registered at the gateway, retrying", err.Error(), attr.Err(err))
+			l.svc.raise()
+			if b.Wait(ctx) != nil {
+				return
+			}
 		}
+		r = l.begin(ctx)
+	}
+}
+
+// notRenewed tells that a quiet registration could not be renewed. One that was
+// taken and not confirmed shows that the gateway passes nothing on; any other
+// failure says nothing of the line that is there.
+func (l *listener) notRenewed(ctx context.Context, err error) {
+	if ctx.Err() != nil || errors.Is(err, errYielded) {
+		return
+	}
+	l.away.Failed(l.log, "a quiet registration could not be renewed, retrying", err.Error(), attr.Err(err))
+	if errors.Is(err, errUnconfirmed) {
 		l.setRegistered(false, err)
-		l.away.Failed(l.log, "not registered at the gateway, retrying", err.Error(), attr.Err(err))
 		l.svc.raise()
-		if b.Wait(ctx) != nil {
-			return
-		}
 	}
 }
 
@@ -152,7 +211,7 @@ var (
 // session is one registration from connecting to the end of its line. It
 // returns why it ended, never nil. Gateways up to v1.8 serve /rpc/v1 and
 // /rpc/v0 only: a path that is not there leads to the next.
-func (l *listener) session(ctx context.Context) error {
+func (l *listener) session(ctx context.Context, r *registration) error {
 	open, cancel := context.WithTimeout(ctx, openTimeout)
 	defer cancel()
 	var first error
@@ -162,7 +221,7 @@ func (l *listener) session(ctx context.Context) error {
 		closed, err := w.ep.Stream(open, &api, l.svc.http)
 		if err == nil {
 			defer closed()
-			return l.register(ctx, open, w, &api)
+			return l.register(ctx, open, w, &api, r)
 		}
 		if first == nil {
 			first = err
@@ -188,7 +247,7 @@ func (l *listener) nextWay() {
 	l.ways = append(l.ways[1:len(l.ways):len(l.ways)], l.ways[0])
 }
 
-func (l *listener) register(ctx, open context.Context, w *way, api *gatewayAPI) error {
+func (l *listener) register(ctx, open context.Context, w *way, api *gatewayAPI, r *registration) error {
 	call, hangUp := context.WithCancel(ctx)
 	defer hangUp()
 	events, err := endpoint.Await(open, func(context.Context) (<-chan *requestEvent, error) {
@@ -200,19 +259,24 @@ func (l *listener) register(ctx, open context.Context, w *way, api *gatewayAPI) 
 	if err != nil {
 		return w.ep.Explain("ListenProofEvent", err)
 	}
-	return l.listen(ctx, &line{api: api, gone: make(chan struct{})}, events)
+	r.line.api = api
+	return l.listen(ctx, r, events)
 }
 
 // listen takes requests until the channel closes.
-func (l *listener) listen(ctx context.Context, c *line, events <-chan *requestEvent) error {
-	confirm := time.NewTimer(confirmTimeout)
+func (l *listener) listen(ctx context.Context, r *registration, events <-chan *requestEvent) error {
+	confirm, quiet := time.NewTimer(l.svc.confirmIn), time.NewTimer(l.svc.quietAfter)
 	defer confirm.Stop()
+	defer quiet.Stop()
+	confirmed := sync.OnceFunc(func() { close(r.confirmed) })
 	for {
 		select {
 		case <-ctx.Done():
 			return context.Cause(ctx)
-		case <-c.gone:
+		case <-r.line.gone:
 			return errYielded
+		case <-quiet.C:
+			close(r.quiet) // once: the timer is not set again
 		case <-confirm.C:
 			return errUnconfirmed
 		case ev, ok := <-events:
@@ -223,7 +287,11 @@ func (l *listener) listen(ctx context.Context, c *line, events <-chan *requestEv
 				continue
 			}
 			confirm.Stop() // whatever it asks, it knows us
-			l.take(ctx, c, ev)
+			if quiet.Stop() {
+				quiet.Reset(l.svc.quietAfter)
+			}
+			l.take(ctx, r.line, ev)
+			confirmed()
 		}
 	}
 }

@@ -121,6 +121,8 @@ type Service struct {
 	flights   flights
 	listeners []*listener
 
+	confirmIn, quietAfter time.Duration
+
 	raising sync.Mutex // one look at all registrations at a time
 }
 
@@ -135,7 +137,7 @@ func New(cfg Config) (*Service, error) {
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
-	s := &Service{cfg: cfg, http: endpoint.NewHTTPClient(), desk: newDesk(cfg.Concurrent)}
+	s := &Service{cfg: cfg, http: endpoint.NewHTTPClient(), desk: newDesk(cfg.Concurrent), confirmIn: confirmTimeout, quietAfter: quietAfter}
 	for _, addr := range cfg.Gateways {
 		for _, m := range cfg.Miners {
 			l, err := s.newListener(addr, m)

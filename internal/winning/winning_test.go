@@ -36,6 +36,7 @@ const token = "good"
 // keeps the answers.
 type fakeGateway struct {
 	mu        sync.Mutex
+	mute      bool // registrations are taken and nothing is passed on
 	channels  []chan requestEvent
 	hangUp    context.CancelFunc
 	refuse    error // answer of ListenProofEvent
@@ -68,6 +69,9 @@ func (g *fakeGateway) ListenProofEvent(ctx context.Context, p *registerPolicy) (
 			}
 		}
 	}()
+	if g.mute {
+		return out, nil
+	}
 	in <- requestEvent{ID: "init", Method: "InitConnect", Payload: []byte(`{"ChannelId":"c1"}`)}
 	g.connected <- p.MinerAddress
 	return out, nil
@@ -207,6 +211,11 @@ func startService(t *testing.T, cfg Config) *Service {
 	if err != nil {
 		t.Fatal(err)
 	}
+	return runService(t, s)
+}
+
+func runService(t *testing.T, s *Service) *Service {
+	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 1)
 	go func() { done <- s.Run(ctx) }()
