@@ -192,6 +192,11 @@ func (s *stores) run(ctx context.Context) error {
 	}
 }
 
+// Doubt implements poster.SectorChecker.
+func (s *stores) Doubt(miner abi.ActorID, number uint64, sealedFile string, why error) {
+	s.current.Load().checker.Doubt(uint64(miner), number, sealedFile, nil, why)
+}
+
 // CheckSectors implements poster.SectorChecker with the settings in force.
 func (s *stores) CheckSectors(ctx context.Context, miner abi.ActorID, sectors []poster.Sector, thorough bool) (poster.CheckResult, error) {
 	now := s.m.settings.Load().manager

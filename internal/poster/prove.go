@@ -143,6 +143,7 @@ func (r *run) collect(ctx context.Context, q task.Question, rules rules, check C
 		if got.proof != nil && (best == nil || len(got.q.Replicas) > len(best.q.Replicas)) {
 			best = got
 		}
+		r.doubt(q, got.why)
 		again := r.askable(got, check, turn, round)
 		if len(got.why) == 0 || len(again) == 0 || round+1 >= maxRounds {
 			if best == nil {
@@ -228,6 +229,15 @@ func (r *run) askPatiently(ctx context.Context, q task.Question, rules rules) (*
 // of the window left.
 func (r *run) sendBy() time.Time {
 	return r.m.timeOf(r.info.Close - r.info.WPoStChallengeWindow/3)
+}
+
+// doubt tells the checker which copies could not be read.
+func (r *run) doubt(q task.Question, why map[uint64]error) {
+	for _, rep := range q.Replicas {
+		if err := why[rep.SectorID]; err != nil {
+			r.m.cfg.Sectors.Doubt(r.m.conf.Miner, rep.SectorID, rep.SealedFile, err)
+		}
+	}
 }
 
 // askable lists the missing sectors that are worth another round: those with a

@@ -64,6 +64,9 @@ type SectorChecker interface {
 	// ctx ends, whatever hangs; a sector that could not be looked at in time is
 	// among Bad. An error means that nothing could be checked at all.
 	CheckSectors(ctx context.Context, miner abi.ActorID, sectors []Sector, thorough bool) (CheckResult, error)
+	// Doubt tells that a copy of a sector, named by its replica, could not be
+	// read by a prover: no check believes what it merely sees of it.
+	Doubt(miner abi.ActorID, sector uint64, sealedFile string, why error)
 }
 
 // Sector is a sector as the chain knows it.

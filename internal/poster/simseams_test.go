@@ -221,6 +221,7 @@ type simChecker struct {
 	missing map[uint64]bool
 	copies  map[uint64][]Files // where a sector lies in more than one place
 	damaged map[uint64]bool    // found by a thorough check only
+	doubted []uint64
 	inner   sync.Mutex
 }
 
@@ -228,6 +229,12 @@ func (c *simChecker) lose(missing map[uint64]bool) {
 	c.inner.Lock()
 	defer c.inner.Unlock()
 	c.missing = missing
+}
+
+func (c *simChecker) Doubt(_ abi.ActorID, sector uint64, _ string, _ error) {
+	c.inner.Lock()
+	defer c.inner.Unlock()
+	c.doubted = append(c.doubted, sector)
 }
 
 func (c *simChecker) CheckSectors(ctx context.Context, miner abi.ActorID, sectors []Sector, thorough bool) (CheckResult, error) {

@@ -150,6 +150,9 @@ func (p *plant) VerifyWindowPoSt(_ context.Context, q task.Question, proof []byt
 	return bytes.Equal(proof, proofOver(q.Seed, sectors)), nil
 }
 
+// Doubt implements poster.SectorChecker.
+func (p *plant) Doubt(abi.ActorID, uint64, string, error) {}
+
 // CheckSectors implements poster.SectorChecker.
 func (p *plant) CheckSectors(ctx context.Context, _ abi.ActorID, sectors []poster.Sector, thorough bool) (poster.CheckResult, error) {
 	p.mu.Lock()
