@@ -144,6 +144,7 @@ func (q *Queue) put(ctx context.Context, n NewTask, notAfter int64) (Task, error
 	log := q.log.With(attr.Task(n.ID))
 	b := q.backoff()
 	var out patience.Outage
+	defer q.well("put") // stored, or nobody waits for it any more
 	for {
 		if ctx.Err() != nil {
 			return Task{}, context.Cause(ctx)
@@ -168,6 +169,7 @@ func (q *Queue) put(ctx context.Context, n NewTask, notAfter int64) (Task, error
 			return Task{}, err
 		}
 		if ctx.Err() == nil {
+			q.trouble("put", err)
 			out.Failed(log, "task not stored; retrying", cause(err), attr.Err(err))
 		}
 		if b.Wait(ctx) != nil {

@@ -348,3 +348,39 @@ func TestDamagedSectorsAreNotAskedAgain(t *testing.T) {
 		}
 	})
 }
+
+// hindered is an error of a database that answers and refuses, with a remedy.
+type hindered struct{}
+
+func (hindered) Error() string   { return "the disk is full" }
+func (hindered) Remedy() string  { return "make room there" }
+func (hindered) Is(e error) bool { return e == queue.ErrUnavailable }
+
+// A database that refuses questions or answers, though it can be read, stands as
+// a condition with the remedy until it takes them (operator, F3, F21).
+func TestRefusalsOfTheDatabaseStand(t *testing.T) {
+	simulate(t, func(w *world) {
+		board := condition.NewBoard()
+		q := w.master(w.ctx, func(c *queue.Config) { c.Board = board })
+		w.slave(w.ctx, q, "a", w.after(time.Second, right, nil))
+		for _, method := range []string{"Put", "Finish"} {
+			w.setFault(func(m string) (bool, error) {
+				if m == method {
+					return false, hindered{}
+				}
+				return true, nil
+			})
+			done := make(chan struct{})
+			go func() { defer close(done); w.wantRight(q.Ask(w.ctx, question(100*len(method)))) }()
+			time.Sleep(30 * time.Second)
+			if list := board.List(); len(list) != 1 || list[0].Kind != condition.DatabaseRefuses || list[0].Remedy != "make room there" || !strings.Contains(list[0].Detail, "the disk is full") {
+				t.Errorf("%s: board %+v", method, list)
+			}
+			w.setFault(nil)
+			<-done
+			if list := board.List(); len(list) != 0 {
+				t.Errorf("%s: over, board %+v", method, list)
+			}
+		}
+	})
+}

@@ -65,12 +65,17 @@ func (q *Queue) Finish(ctx context.Context, slave string, l task.Lease, a task.A
 	if err != nil {
 		return err
 	}
-	if err := q.store.Finish(ctx, q.clock.now(), l, out); err != nil {
-		if errors.Is(err, task.ErrLost) {
-			q.cfg.Metrics.refused.WithLabelValues("attempt").Inc()
-		}
+	switch err := q.store.Finish(ctx, q.clock.now(), l, out); {
+	case errors.Is(err, task.ErrLost):
+		q.cfg.Metrics.refused.WithLabelValues("attempt").Inc()
+		return err
+	case err != nil && ctx.Err() == nil:
+		q.trouble("finish", err) // until an answer is stored again
+		return err
+	case err != nil:
 		return err
 	}
+	q.well("finish")
 	q.asks.wake()
 	q.cfg.Metrics.finished.Inc()
 	if len(a.Proofs) > 0 {
