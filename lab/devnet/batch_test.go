@@ -98,3 +98,25 @@ func TestNodeServesAMessager(t *testing.T) {
 		t.Errorf("unknown block: %v", err)
 	}
 }
+
+// TestReplacementThatComesTooLate: between the tipset that executes a message and
+// the one that shows its receipt the messager still takes a replacement. The pool
+// refuses it, and the message is found by its nonce all the same.
+func TestReplacementThatComesTooLate(t *testing.T) {
+	r := newRig(t, nil)
+	m, ctx := r.messager(), t.Context()
+	r.to(firstOpen + 1)
+	must[string](t)(m.PushMessageWithId(ctx, "one", r.post(2, 0), nil))
+	r.to(firstOpen + 2) // signed and sent
+	r.to(firstOpen + 3) // executed, its receipt comes with the next tipset
+	if got := must[*venusMessage](t)(m.GetMessageByUid(ctx, "one")); got.State != 2 {
+		t.Fatalf("before the receipt: %+v", got)
+	}
+	if _, err := m.ReplaceMessage(ctx, &replaceParams{ID: "one", Auto: true}); err == nil || !strings.Contains(err.Error(), "nonce too low") {
+		t.Errorf("replacement: %v", err)
+	}
+	r.to(firstOpen + 5)
+	if got := must[*venusMessage](t)(m.GetMessageByUid(ctx, "one")); got.State != 3 || got.Receipt.ExitCode != 0 {
+		t.Errorf("after the receipt: %+v", got)
+	}
+}

@@ -132,7 +132,9 @@ func (m *Messager) estimate(ctx context.Context, msg *Message, before []*lotus.M
 
 // follow finds a sent message on the chain, or off it after a reorganisation.
 func (m *Messager) follow(msg *Message) {
-	found, err := m.chain.Search(*msg.SignedCid, true)
+	// By nonce, as the real one does: a replacement that came too late is signed
+	// and known to nobody.
+	found, err := m.chain.SearchSlot(&lotus.SignedMessage{Message: msg.Message})
 	taken := errors.Is(err, simchain.ErrOtherCall)
 	if err != nil && !taken {
 		m.log.Debug("message not found", "id", msg.ID, "err", err)

@@ -125,15 +125,32 @@ func (n *Node) Search(m cid.Cid, replaced bool) (*lotus.MsgLookup, error) {
 	if !ok || !n.known[m] && (r.Height == 0 || r.Height > n.at.ts.Height) {
 		return nil, fmt.Errorf("failed to load message: ipld: could not find %s", m)
 	}
-	l, ok := n.c.book.landed[slot{r.Sender, r.Signed.Message.Nonce}]
+	return n.inSlot(&r.Signed.Message, r.Sender, m, replaced)
+}
+
+// SearchSlot finds what was executed under a message's nonce, as Search with
+// replaced does, whether or not the node has ever seen the message.
+func (n *Node) SearchSlot(m *lotus.SignedMessage) (*lotus.MsgLookup, error) {
+	name, err := MessageCid(&m.Message)
+	if err != nil {
+		return nil, err
+	}
+	n.c.mu.RLock()
+	defer n.c.mu.RUnlock()
+	return n.inSlot(&m.Message, n.c.accountOf(m.Message.From), name, true)
+}
+
+// inSlot is Search for a message that is at hand. The caller holds mu.
+func (n *Node) inSlot(msg *lotus.Message, sender abi.ActorID, name cid.Cid, replaced bool) (*lotus.MsgLookup, error) {
+	l, ok := n.c.book.landed[slot{sender, msg.Nonce}]
 	if !ok || l.at.ts.Height >= n.at.ts.Height {
 		return nil, nil
 	}
 	in := l.at.messages[l.index]
-	other := !sameCall(&r.Signed.Message, &in.Message)
-	if *in.CID != m && !replaced && !other {
+	other := !sameCall(msg, &in.Message)
+	if *in.CID != name && !replaced && !other {
 		return nil, fmt.Errorf("found message with equal nonce as the one we are looking for (F:%s n %d, TS: %s n%d)",
-			m, r.Signed.Message.Nonce, *in.CID, in.Message.Nonce)
+			name, msg.Nonce, *in.CID, in.Message.Nonce)
 	}
 	canon := n.c.canon
 	for i := len(canon) - 1; i > 0; i-- {
@@ -144,7 +161,7 @@ func (n *Node) Search(m cid.Cid, replaced bool) (*lotus.MsgLookup, error) {
 				TipSet: child.Key(), Height: child.Height,
 			}
 			if other {
-				return found, fmt.Errorf("%w (F:%s n %d, TS: %s n%d)", ErrOtherCall, m, r.Signed.Message.Nonce, *in.CID, in.Message.Nonce)
+				return found, fmt.Errorf("%w (F:%s n %d, TS: %s n%d)", ErrOtherCall, name, msg.Nonce, *in.CID, in.Message.Nonce)
 			}
 			return found, nil
 		}
