@@ -37,9 +37,8 @@ var chinese = map[Kind][2]string{
 	"store_read_only":    {"没有配置 ReadOnly = true 的存储变成了只读；磁盘出错时内核会这样做。", "用 dmesg 查看磁盘错误；本来就是只读的，在 [[Common.PersistStores]] 中写 ReadOnly = true。"},
 	"store_not_indexed":  {"不知道该存储里有哪些扇区：没有导入过，或索引记录损坏。", "存储有响应后会自动扫描；也可以执行 `venus-sector-manager util storage attach`。"},
 	"store_shrunk":       {"扫描到的扇区远少于已知数量；没有看到的扇区仍保留在索引中。", "检查挂载；扇区确实已经删除的，执行 `venus-sector-manager util storage attach --force`。"},
-	"store_moved":        {"存储配置的路径与导入时不同。", "修改 Path，或以原来的名称重新导入。"},
 	"miner_no_store":     {"没有任何存储允许该矿工，找不到它的扇区。", "修改 [[Common.PersistStores]] 的 AllowMiners 和 DenyMiners。"},
-	"store_reader_fails": {"无法启动读取存储的进程，所有扇区都读不到。", "检查本机的进程数和内存限制（ulimit -u、TasksMax、MemoryMax）。"},
+	"store_reader_fails": {"本机缺少读取所需的资源：读取进程退出或无法启动，或文件句柄、线程、内存耗尽。", "检查本机的限制（ulimit -n、ulimit -u、TasksMax、MemoryMax）。"},
 
 	"database_away":            {"任务数据库没有响应，无法分配任务。", "启动数据库或修复连接；任务和结果会等待，不会丢失。"},
 	"database_refuses":         {"任务数据库返回错误。", "按数据库的提示修复；master 会自动重试。"},

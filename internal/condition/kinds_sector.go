@@ -8,7 +8,6 @@ const (
 	StoreReadOnly   Kind = "store_read_only"
 	StoreNotIndexed Kind = "store_not_indexed"
 	StoreShrunk     Kind = "store_shrunk"
-	StoreMoved      Kind = "store_moved"
 	MinerNoStore    Kind = "miner_no_store"
 	ReaderProcess   Kind = "store_reader_fails"
 )
@@ -26,10 +25,8 @@ var sectorKinds = []Entry{
 		"It is scanned by itself as soon as it answers; or run `venus-sector-manager util storage attach` for it."},
 	{StoreShrunk, Sectors, "A scan saw far fewer sectors in a store than are known to lie there; those that were not seen stay in the index.",
 		"Check the mount; where the sectors are gone for good, run `venus-sector-manager util storage attach --force` for the store."},
-	{StoreMoved, Sectors, "A store is configured with another path than it was attached with.",
-		"Correct Path, or attach the store again under its name."},
 	{MinerNoStore, Window, "A configured miner is allowed in no store: none of its sectors can be found.",
 		"Correct AllowMiners and DenyMiners of the [[Common.PersistStores]]."},
-	{ReaderProcess, Window, "The process that reads stores cannot be started: no sector can be read.",
-		"Look at the limits of processes and memory of this machine (ulimit -u, TasksMax, MemoryMax)."},
+	{ReaderProcess, Window, "This machine is short of something that reading needs: its reading process ends or cannot be started, or files, threads or memory are used up.",
+		"Look at the limits of this machine (ulimit -n and -u, TasksMax, MemoryMax)."},
 }

@@ -89,6 +89,7 @@ type Guard struct {
 	stuck   int       // operations that hang, over all stores; part of threads
 	queue   []*waiter // those who wait for threads
 	later   []func()  // to be done when mu is free
+	short   bool      // of something on this machine, at the last operation
 }
 
 // storeState is the state of one store, guarded by Guard.mu.

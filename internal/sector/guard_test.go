@@ -12,6 +12,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"wdpost/internal/condition"
 	"wdpost/internal/sector/store"
 )
 
@@ -434,6 +435,21 @@ func TestSlowStore(t *testing.T) {
 		}
 		time.Sleep(time.Hour)
 	})
+}
+
+// TestShortOfFiles: what this machine is short of is a condition, no store's
+// trouble.
+func TestShortOfFiles(t *testing.T) {
+	board := condition.NewBoard()
+	g := NewGuard(GuardConfig{Board: board, MaxFailures: 1})
+	_ = access(t.Context(), g, "/a", "/a/x", answers(pathError(syscall.EMFILE)))
+	if kinds(board) != "store_reader_fails/" || health(g, "/a").SetAside {
+		t.Errorf("conditions %s", kinds(board))
+	}
+	_ = access(t.Context(), g, "/a", "/a/x", answers(nil))
+	if kinds(board) != "" {
+		t.Errorf("conditions %s", kinds(board))
+	}
 }
 
 func health(g *Guard, store string) StoreHealth {

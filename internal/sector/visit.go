@@ -8,6 +8,7 @@ import (
 	"slices"
 	"time"
 
+	"wdpost/internal/condition"
 	"wdpost/internal/sector/store"
 	"wdpost/proofs/merkle"
 )
@@ -166,6 +167,12 @@ func (g *Guard) end(o *operation, err error) {
 	case store.TroubleOf(err) == store.OfStore:
 		s.badPath = o.path
 		v.trouble[s] = err
+	}
+	if short := err != nil && store.TroubleOf(err) == store.OfHere; short != g.short {
+		g.short = short
+		g.later = append(g.later, func() {
+			g.cfg.Board.When(short, condition.Condition{Kind: condition.ReaderProcess, Detail: fmt.Sprint(err)})
+		})
 	}
 	g.serveAll()
 }
