@@ -40,6 +40,7 @@ type Book struct {
 	ledger Ledger
 	log    *slog.Logger
 	board  *condition.Board
+	whose  string
 
 	mu      sync.Mutex
 	pages   map[RunKey]*page
@@ -64,12 +65,13 @@ type write struct {
 	do   func(context.Context, Ledger) error
 }
 
-// NewBook returns a book over l. log and board may be nil.
-func NewBook(l Ledger, log *slog.Logger, board *condition.Board) *Book {
+// NewBook returns a book over l. log and board may be nil; whose is the subject
+// of the conditions, "" where there is one book only.
+func NewBook(l Ledger, log *slog.Logger, board *condition.Board, whose string) *Book {
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)
 	}
-	return &Book{ledger: l, log: log, board: board, pages: map[RunKey]*page{}, grown: make(chan struct{}, 1), done: make(chan struct{})}
+	return &Book{ledger: l, log: log, board: board, whose: whose, pages: map[RunKey]*page{}, grown: make(chan struct{}, 1), done: make(chan struct{})}
 }
 
 // Run carries out the writes until ctx ends, and then, for five seconds at
@@ -100,12 +102,12 @@ func (b *Book) Run(ctx context.Context) {
 			b.pop()
 			pause.Reset()
 			if outage.Over(b.log, "the ledger works again", attr.Count(b.Queued())) {
-				b.board.Clear(condition.LedgerBehind, "")
+				b.board.Clear(condition.LedgerBehind, b.whose)
 			}
 			continue
 		}
 		outage.Failed(b.log, "the ledger does not keep what it should; work goes on from memory, retrying", err.Error(), attr.Err(fmt.Errorf("write %s: %w", w.what, err)))
-		b.board.Set(condition.Condition{Kind: condition.LedgerBehind, Detail: fmt.Sprintf("%d writes wait, last error: %v", b.Queued(), err)})
+		b.board.Set(condition.Condition{Kind: condition.LedgerBehind, Subject: b.whose, Detail: fmt.Sprintf("%d writes wait, last error: %v", b.Queued(), err)})
 		if pause.Wait(ctx) != nil {
 			continue
 		}

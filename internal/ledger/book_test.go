@@ -80,7 +80,7 @@ func (f *fake) Messages(context.Context, ledger.RunKey) ([]ledger.Message, error
 // run runs a book over f for the length of test.
 func run(t *testing.T, f *fake, board *condition.Board, test func(t *testing.T, b *ledger.Book, stop func())) {
 	synctest.Test(t, func(t *testing.T) {
-		b := ledger.NewBook(f, nil, board)
+		b := ledger.NewBook(f, nil, board, "")
 		ctx, cancel := context.WithCancel(t.Context())
 		done := make(chan struct{})
 		go func() { b.Run(ctx); close(done) }()

@@ -24,7 +24,11 @@ func New(cfg Config) (*Poster, error) {
 	if err := cfg.validate(); err != nil {
 		return nil, fmt.Errorf("poster: %w", err)
 	}
-	cfg.book, cfg.pace = ledger.NewBook(cfg.Ledger, cfg.Log, cfg.Board), &pace{}
+	whose := ""
+	if len(cfg.Miners) == 1 {
+		whose = fmt.Sprintf("miner %d", cfg.Miners[0].Miner)
+	}
+	cfg.book, cfg.pace = ledger.NewBook(cfg.Ledger, cfg.Log, cfg.Board, whose), &pace{}
 	p := &Poster{cfg: cfg}
 	for _, mc := range cfg.Miners {
 		maddr, err := address.NewIDAddress(uint64(mc.Miner))

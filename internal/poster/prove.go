@@ -178,9 +178,9 @@ const slowness = 3
 
 // askPatiently is ask, and asks a second time where the answer takes far longer
 // than usual: whoever has the question may hang over it. The first answer counts.
-// While it is not known how long a proof takes, it is the same question again,
-// which joins the work under way where that lives; later it is another round,
-// which goes to somebody else.
+// It is another round, which goes to somebody else. While it is not known how long
+// a proof takes nobody is asked twice: two proofs of half an hour on one machine
+// take an hour.
 func (r *run) askPatiently(ctx context.Context, q task.Question, rules rules) (*answered, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -197,13 +197,11 @@ func (r *run) askPatiently(ctx context.Context, q task.Question, rules rules) (*
 		})
 	}
 	put(q)
-	left := time.Until(r.m.timeOf(r.info.Close))
-	usual := r.m.cfg.pace.usual(0)
-	limit := slowness * usual
-	if usual == 0 {
-		limit = left / 2
+	limit := slowness * r.m.cfg.pace.usual(0)
+	if limit == 0 {
+		limit = time.Until(r.m.timeOf(r.info.Close))
 	}
-	timer := time.NewTimer(min(limit, left/2))
+	timer := time.NewTimer(limit)
 	defer timer.Stop()
 	for asked := 1; ; {
 		select {
@@ -212,9 +210,7 @@ func (r *run) askPatiently(ctx context.Context, q task.Question, rules rules) (*
 		case <-timer.C:
 			r.log.Warn("a proof takes far longer than usual; it is asked for a second time", attr.Partitions(q.Partitions), attr.Limit(limit))
 			again := q
-			if usual > 0 {
-				again.Round++
-			}
+			again.Round++
 			put(again)
 			asked++
 		case out := <-results:
