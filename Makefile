@@ -38,6 +38,10 @@ fuzz: ## every decoder against made-up input, 60 s each (FUZZTIME=10s for less, 
 race: ## the concurrent rooms under the race detector (needs a C compiler)
 	CGO_ENABLED=1 $(GO) test -race -short -timeout 20m ./internal/...
 
+.PHONY: conditions
+conditions: ## planted faults: each must be told in /healthz, the metric and a webhook, and its end too
+	$(GO) test -tags conditions -count=1 -timeout 20m -v ./lab/conditions
+
 .PHONY: e2e
 e2e: ## the operator's guide and kill -9, with real processes and a real MariaDB (mariadbd must be installed)
 	$(GO) test -tags e2e -count=1 -timeout 30m -v ./e2e/...

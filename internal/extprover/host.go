@@ -31,7 +31,8 @@ type HostConfig struct {
 	Log         *slog.Logger
 
 	// RestartMin and RestartMax bound the wait before a dead child is started
-	// again: it doubles with each death in a row. Default 1 s and 30 s.
+	// again: it doubles with each death in a row. Default 1 s and 10 s, so that what
+	// the operator has mended works soon.
 	RestartMin, RestartMax time.Duration
 	// StopGrace is how long children may take to end by themselves at the stop.
 	// Default 10 s.
@@ -75,7 +76,7 @@ func (e *ProcessorError) Error() string {
 // NewHost checks the configuration; children are started by Run.
 func NewHost(cfg HostConfig) (*Host, error) {
 	cfg.RestartMin = cmp.Or(cfg.RestartMin, time.Second)
-	cfg.RestartMax = cmp.Or(cfg.RestartMax, 30*time.Second)
+	cfg.RestartMax = cmp.Or(cfg.RestartMax, 10*time.Second)
 	cfg.StopGrace = cmp.Or(cfg.StopGrace, 10*time.Second)
 	cfg.AbandonTimeout = cmp.Or(cfg.AbandonTimeout, 30*time.Minute)
 	cfg.MaxDeaths = cmp.Or(cfg.MaxDeaths, 5)
@@ -148,7 +149,8 @@ type ChildStatus struct {
 	// LastError is why the child is not ready: its own last error, or how its
 	// process ended. Empty while it is ready.
 	LastError string `json:"lastError,omitempty"`
-	// Report is the running process's latest report; nil where it makes none.
+	// Report is the running process's latest report, nil where it makes none;
+	// between two processes the conditions of the last.
 	Report   *Report   `json:"report,omitempty"`
 	Reported time.Time `json:"reported,omitzero"` // when it came
 }

@@ -206,7 +206,10 @@ func (p *pool) childClosing(c *child) {
 func (p *pool) childDown(c *child, why error, wanted bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	c.status.Pid, c.status.Report, c.status.Reported = 0, nil, time.Time{}
+	c.status.Pid = 0
+	if last := c.status.Report; last != nil { // what it died of stands until another process says otherwise
+		c.status.Report = &Report{Build: last.Build, Conditions: last.Conditions}
+	}
 	if !wanted {
 		c.status.Deaths++
 		c.status.LastError = why.Error()

@@ -300,7 +300,7 @@ func (ms *miners) each(f func(actor uint64, r *minerRun)) {
 }
 
 // senderLook is how often the senders of a miner are looked at between windows.
-const senderLook = time.Minute
+const senderLook = 20 * time.Second
 
 // checkSender looks whether there is a sender for the miner, so that a wrong
 // one is known before the first window needs it.

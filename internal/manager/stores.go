@@ -167,29 +167,52 @@ func (s *stores) usable(ctx context.Context) error {
 	return errors.Join(wrong...)
 }
 
-// run looks at the stores once a minute: those that are missing, and those that
-// could not be used.
+// How often the stores are looked at, and how often those that could not be used
+// are tried again and scans that are due begin.
+const (
+	storeLook = 10 * time.Second
+	storeTend = time.Minute
+)
+
+// run looks at the stores until ctx ends.
 func (s *stores) run(ctx context.Context) error {
+	var tended time.Time
 	for {
-		s.mu.Lock()
-		patterns := s.common.ScanPersistStores
-		s.mu.Unlock()
-		found := s.find(ctx, patterns)
-		s.mu.Lock()
-		if len(s.current.Load().broken) > 0 || !reflect.DeepEqual(found, s.found) {
-			s.found = found
-			s.open()
+		tend := time.Since(tended) >= storeTend
+		set := s.renew(ctx, tend)
+		if tend {
+			tended = time.Now()
+			set.watch.Tend(ctx)
+		} else {
+			_ = set.watch.Look(ctx) // it tells what it sees
 		}
-		set := s.current.Load()
-		s.mu.Unlock()
-		set.watch.Tend(ctx)
 		select {
 		case <-ctx.Done():
 			return nil
 		case <-s.again:
-		case <-time.After(time.Minute):
+			tended = time.Time{}
+		case <-time.After(storeLook):
 		}
 	}
+}
+
+// renew is the set of stores; when it is time to tend them, those that could not
+// be used are tried again, and those that appeared are taken up.
+func (s *stores) renew(ctx context.Context, tend bool) *storeSet {
+	if !tend {
+		return s.current.Load()
+	}
+	s.mu.Lock()
+	patterns := s.common.ScanPersistStores
+	s.mu.Unlock()
+	found := s.find(ctx, patterns)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.current.Load().broken) > 0 || !reflect.DeepEqual(found, s.found) {
+		s.found = found
+		s.open()
+	}
+	return s.current.Load()
 }
 
 // Doubt implements poster.SectorChecker.

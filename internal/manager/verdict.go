@@ -39,8 +39,8 @@ func (m *Manager) fold(now time.Time) {
 
 // Patience with processors.
 const (
-	processorStart  = 10 * time.Second          // a start that takes no longer is no condition
-	processorSilent = 3 * extprover.ReportEvery // a report older than this is too old
+	processorStart  = 10 * time.Second                        // a start that takes no longer is no condition
+	processorSilent = 2*extprover.ReportEvery + 3*time.Second // a report older than this is too old
 )
 
 // foldProcessors takes over what the processors report, and says which are down.
@@ -51,7 +51,7 @@ func (m *Manager) foldProcessors(now time.Time) {
 	children, _ := m.host.Status()
 	for _, c := range children {
 		m.board.Replace(c.Name, reported(c.Report))
-		m.board.When(c.Report != nil && now.Sub(c.Reported) > processorSilent, condition.Condition{
+		m.board.When(c.Report != nil && c.Pid != 0 && now.Sub(c.Reported) > processorSilent, condition.Condition{
 			Kind: condition.ProcessorSilent, Subject: c.Name, Detail: fmt.Sprintf("its last report came at %s", c.Reported.Format(time.DateTime)),
 		})
 		if c.Ready {

@@ -19,7 +19,7 @@ const watchInterval = 6 * time.Second
 
 // noSlaveFor is for how long there may be no slave before that is told: slaves
 // come back after a restart of their master.
-const noSlaveFor = 20 * time.Second
+const noSlaveFor = 12 * time.Second
 
 // failsOften is the number of failures in a row that are told.
 const failsOften = 3
