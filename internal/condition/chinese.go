@@ -38,6 +38,7 @@ var chinese = map[Kind][2]string{
 	"store_not_indexed":  {"不知道该存储里有哪些扇区：没有导入过，或索引记录损坏。", "存储有响应后会自动扫描；也可以执行 `venus-sector-manager util storage attach`。"},
 	"store_shrunk":       {"扫描到的扇区远少于已知数量；没有看到的扇区仍保留在索引中。", "检查挂载；扇区确实已经删除的，执行 `venus-sector-manager util storage attach --force`。"},
 	"miner_no_store":     {"没有任何存储允许该矿工，找不到它的扇区。", "修改 [[Common.PersistStores]] 的 AllowMiners 和 DenyMiners。"},
+	"ledger_behind":      {"ledger 暂时写不进去，已完成的记录保存在内存中，工作照常进行。", "恢复数据库或其磁盘；见 Common.Ledger。"},
 	"store_reader_fails": {"本机缺少读取所需的资源：读取进程退出或无法启动，或文件句柄、线程、内存耗尽。", "检查本机的限制（ulimit -n、ulimit -u、TasksMax、MemoryMax）。"},
 
 	"database_away":            {"任务数据库没有响应，无法分配任务。", "启动数据库或修复连接；任务和结果会等待，不会丢失。"},
