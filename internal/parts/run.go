@@ -33,13 +33,15 @@ type spreading struct {
 	proofType string
 	window    int64 // Unix seconds; 0: unknown
 	log       *slog.Logger
+	work      sync.WaitGroup
 
-	mu      sync.Mutex
-	pieces  []*piece
-	changed chan struct{} // closed and replaced whenever a piece changes
-	own     time.Duration // what the last local proof took
-	seen    uint64
-	atDesk  bool // the master has, or had, parts
+	mu       sync.Mutex
+	pieces   []*piece
+	offering bool          // under way
+	changed  chan struct{} // closed and replaced whenever a piece changes
+	own      time.Duration // what the last local proof took
+	seen     uint64
+	atDesk   bool // the master has, or had, parts
 }
 
 // awaitWait is how long one call to the master waits for news.
@@ -48,7 +50,7 @@ const awaitWait = 10 * time.Second
 // run proves all pieces and joins their proofs.
 func (r *spreading) run(ctx context.Context) ([]byte, error) {
 	ctx, stop := context.WithCancelCause(ctx)
-	var work sync.WaitGroup
+	work := &r.work
 	defer work.Wait()
 	defer stop(nil)
 	work.Go(func() { r.listen(ctx) })
@@ -365,9 +367,7 @@ func (r *spreading) proveHere(ctx context.Context, p *piece) error {
 		p.local, p.stop = false, nil
 		r.mu.Unlock()
 	}()
-	var offering sync.WaitGroup
-	offering.Go(func() { r.offerIfUseful(bound) })
-	defer offering.Wait()
+	r.offerBeside(ctx)
 	begin := time.Now()
 	a, err := r.s.cfg.Local.ProveWindowPoSt(bound, p.question)
 	if errors.Is(context.Cause(bound), errElsewhere) {
@@ -385,6 +385,23 @@ func (r *spreading) proveHere(ctx context.Context, p *piece) error {
 	r.mu.Unlock()
 	r.got(p, a.Proofs[0], "")
 	return nil
+}
+
+// offerBeside runs offerIfUseful beside the proving here, once at a time: a slow
+// transfer holds nothing up.
+func (r *spreading) offerBeside(ctx context.Context) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.offering {
+		return
+	}
+	r.offering = true
+	r.work.Go(func() {
+		r.offerIfUseful(ctx)
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		r.offering = false
+	})
 }
 
 // offerIfUseful offers the open pieces if there are idle provers and the time or

@@ -18,11 +18,17 @@ import (
 type at struct {
 	*Desk
 	down func() bool
+	slow time.Duration // of a transfer
 }
 
 func (a at) OfferPart(ctx context.Context, l task.Lease, n int, q task.Question) error {
 	if a.down != nil && a.down() {
 		return errors.New("unavailable")
+	}
+	select {
+	case <-time.After(a.slow):
+	case <-ctx.Done():
+		return ctx.Err()
 	}
 	bare, data, err := q.SplitVanilla()
 	if err != nil {
@@ -111,10 +117,10 @@ func honest(d *Desk, name string, takes time.Duration) func(p task.Part) (task.A
 
 // spread proves the whole task at a desk with the given helpers, and returns how
 // long it took.
-func spread(t *testing.T, local Local, mode Mode, down func() bool, helpers func(ctx context.Context, d *Desk)) (time.Duration, error) {
+func spread(t *testing.T, local Local, mode Mode, down func() bool, slow time.Duration, helpers func(ctx context.Context, d *Desk)) (time.Duration, error) {
 	t.Helper()
 	d := newDesk(t, nil)
-	s := NewSpreader(SpreaderConfig{Local: local, Master: at{d, down}, Verifier: checker{}, Pace: prover.OpenPace("", quiet), Mode: mode, Log: quiet})
+	s := NewSpreader(SpreaderConfig{Local: local, Master: at{d, down, slow}, Verifier: checker{}, Pace: prover.OpenPace("", quiet), Mode: mode, Log: quiet})
 	var questions []task.Question
 	for n := range 3 {
 		q := partOf(n)
@@ -153,6 +159,7 @@ func TestSpreading(t *testing.T) {
 		alone   bool // the reader does not prove
 		mode    Mode
 		down    func() bool
+		slow    time.Duration
 		helpers func(ctx context.Context, d *Desk)
 		most    time.Duration
 		err     error
@@ -174,6 +181,9 @@ func TestSpreading(t *testing.T) {
 		"a prover lies": {most: 3*minute + time.Second, helpers: func(ctx context.Context, d *Desk) {
 			go help(ctx, d, "a", wrong)
 		}},
+		"the transfer takes for ever": {most: 3*minute + time.Second, slow: time.Hour, helpers: func(ctx context.Context, d *Desk) {
+			go help(ctx, d, "a", honest(d, "a", time.Second))
+		}},
 		"the master is away": {most: 3*minute + time.Second, down: func() bool { return true }},
 		"only others prove": {alone: true, most: 2*minute + 2*time.Second, helpers: func(ctx context.Context, d *Desk) {
 			go help(ctx, d, "a", honest(d, "a", minute))
@@ -192,7 +202,7 @@ func TestSpreading(t *testing.T) {
 				if !tc.alone {
 					local = &machine{takes: minute}
 				}
-				took, err := spread(t, local, tc.mode, tc.down, tc.helpers)
+				took, err := spread(t, local, tc.mode, tc.down, tc.slow, tc.helpers)
 				if !errors.Is(err, tc.err) {
 					t.Fatal(err)
 				}
