@@ -193,6 +193,7 @@ func TestFollowNoticesSilence(t *testing.T) {
 			r.move(r.main[i])
 			time.Sleep(30 * time.Second)
 		}
+		synctest.Wait()
 		if len(r.events) != 20 {
 			t.Errorf("%d events of 20 heads: %q", len(r.events), r.events)
 		}
