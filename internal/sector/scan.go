@@ -52,6 +52,10 @@ type scanner struct {
 
 	mu    sync.Mutex // guards sizes
 	sizes map[uint64]sizeAnswer
+
+	// likely is the size of the last whole sector: most stores hold one size, and
+	// fewer names have to be looked at.
+	likely atomic.Uint64
 }
 
 type sizeAnswer struct {
@@ -243,8 +247,17 @@ func (s *scanner) look(ctx context.Context, id ID, updated bool) (halves, error)
 		err = fmt.Errorf("%w: size of the miner's sectors: %w", errUnseen, err)
 		return halves{err, err}, nil
 	}
-	replicaDir, cachesDir := dirs(updated)
-	replica, cache := join(s.root, replicaDir, id.String()), join(s.root, cachesDir, id.String())
+	if likely := s.likely.Load(); size == 0 && likely != 0 {
+		if h, err := s.lookAs(ctx, id, updated, likely); err != nil || h.replica == nil && h.cache == nil {
+			return h, err
+		}
+	}
+	return s.lookAs(ctx, id, updated, size)
+}
+
+// lookAs is look with a sector size, 0 if it is not known.
+func (s *scanner) lookAs(ctx context.Context, id ID, updated bool, size uint64) (halves, error) {
+	replica, cache := Files(s.root, id, updated)
 	trees := treeNames()
 	if size != 0 {
 		shape, err := merkle.ShapeOf(size)
@@ -274,6 +287,9 @@ func (s *scanner) look(ctx context.Context, id ID, updated bool) (halves, error)
 		size, h.replica = replicaSize(infos[0], size)
 	}
 	h.cache = judgeCache(infos[1], trees, infos[2:], size)
+	if h.replica == nil && h.cache == nil {
+		s.likely.Store(size)
+	}
 	return h, nil
 }
 
