@@ -20,6 +20,9 @@ var errDone = errors.New("all deadlines closed")
 
 // runCluster runs the whole cluster and judges it at the end.
 func runCluster(ctx context.Context, cmd *cli.Command) error {
+	if cmd.Args().Len() > 0 {
+		return fmt.Errorf("wdpost-devnet has no subcommand %q: known is chain; without one it runs a whole cluster", cmd.Args().First())
+	}
 	cfg, err := config(cmd)
 	if err != nil {
 		return err
@@ -84,5 +87,5 @@ func runChain(ctx context.Context, cmd *cli.Command) error {
 }
 
 func newView(c *cluster.Cluster) *cluster.View {
-	return cluster.NewView(c, os.Stdout, func() int { return run.TerminalWidth(os.Stdout) })
+	return cluster.NewView(c, os.Stdout, func() (columns, rows int) { return run.TerminalSize(os.Stdout) })
 }

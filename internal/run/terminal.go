@@ -8,14 +8,16 @@ import (
 
 // IsTerminal reports whether f is a terminal that can be drawn on.
 func IsTerminal(f *os.File) bool {
-	return TerminalWidth(f) > 0 && os.Getenv("TERM") != "dumb"
+	columns, _ := TerminalSize(f)
+	return columns > 0 && os.Getenv("TERM") != "dumb"
 }
 
-// TerminalWidth returns the number of columns of the terminal f, 0 if it is none.
-func TerminalWidth(f *os.File) int {
+// TerminalSize returns the columns and rows of the terminal f, 0 and 0 if it is
+// none.
+func TerminalSize(f *os.File) (columns, rows int) {
 	size, err := unix.IoctlGetWinsize(int(f.Fd()), unix.TIOCGWINSZ)
 	if err != nil {
-		return 0
+		return 0, 0
 	}
-	return int(size.Col)
+	return int(size.Col), int(size.Row)
 }

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"sync/atomic"
 	"time"
 
 	"wdpost/internal/prover"
@@ -25,6 +26,7 @@ type Cluster struct {
 	sup        *Supervisor
 	masterAddr string
 	started    time.Time
+	page       atomic.Pointer[string] // of the manager, once it is started
 }
 
 // Prepare builds the programs, makes parameters and sector files, and sets up
@@ -138,6 +140,8 @@ func (c *Cluster) startPrograms(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	page := "http://" + net.JoinHostPort("127.0.0.1", strconv.Itoa(port)) + "/"
+	c.page.Store(&page)
 	programs := []Program{{
 		Name: "manager", Dir: c.cfg.Workdir, Env: c.env(),
 		Argv: []string{
@@ -158,6 +162,14 @@ func (c *Cluster) startPrograms(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// Page is the address of the manager's page; empty before the manager starts.
+func (c *Cluster) Page() string {
+	if page := c.page.Load(); page != nil {
+		return *page
+	}
+	return ""
 }
 
 // Close ends the chain. Its report can still be asked for.

@@ -164,9 +164,9 @@ func TestSupervisorRestartsAndStops(t *testing.T) {
 	}
 }
 
-func TestFrameCutsLines(t *testing.T) {
-	got := frame("äbcdef\nxy\n", 3)
-	want := ansiHome + "äbc" + ansiClearLine + "\n" + "xy" + ansiClearLine + "\n" + ansiClearRest
+func TestFrameFitsTheTerminal(t *testing.T) {
+	got := frame("äbcdef\nxy\nbelow the screen\n", 3, 3)
+	want := ansiHome + ansiBold + "äbc" + ansiPlain + ansiClearLine + "\n" + "xy" + ansiClearLine + "\n" + ansiClearRest
 	if got != want {
 		t.Errorf("got %q, want %q", got, want)
 	}

@@ -95,8 +95,8 @@ func (s *Supervisor) launch(p Program, st *ProcessState, out *os.File) (*exec.Cm
 	cmd.Dir, cmd.Env = p.Dir, append(os.Environ(), p.Env...)
 	cmd.Stdout, cmd.Stderr = out, out
 	// A group of its own: an interrupt typed at the terminal reaches only us,
-	// and we stop the programs in order.
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	// and we stop the programs in order. However we die, they end with us.
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGTERM}
 	if err := cmd.Start(); err != nil {
 		return nil, err
 	}

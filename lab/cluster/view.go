@@ -17,34 +17,45 @@ import (
 type View struct {
 	c     *Cluster
 	out   io.Writer
-	width func() int // columns of the terminal
+	size  func() (columns, rows int) // of the terminal
 	tasks *taskList
 }
 
 // Sizes of the drawn lists.
 const (
-	shownDeadlines = 8 // of each miner
+	shownDeadlines = 8 // of each miner, where there is room
 	shownEvents    = 10
+	otherLines     = 16 // what is neither deadlines nor the lines above them
 	redraw         = time.Second
 	ansiHome       = "\x1b[H"
 	ansiClearLine  = "\x1b[K"
 	ansiClearRest  = "\x1b[J"
+	ansiBold       = "\x1b[1m"
+	ansiRed        = "\x1b[31m"
+	ansiPlain      = "\x1b[0m"
 )
 
-// NewView returns a view of the cluster. width tells the columns of the
-// terminal; longer lines of the screen are cut.
-func NewView(c *Cluster, out io.Writer, width func() int) *View {
-	return &View{c: c, out: out, width: width, tasks: &taskList{c: c}}
+// NewView returns a view of the cluster. size tells the columns and rows of the
+// terminal; the screen is made to fit.
+func NewView(c *Cluster, out io.Writer, size func() (columns, rows int)) *View {
+	return &View{c: c, out: out, size: size, tasks: &taskList{c: c}}
 }
 
 // Lines writes one line for each event worth telling until ctx ends.
 func (v *View) Lines(ctx context.Context) {
 	events, cancel := v.c.net.Events()
 	defer cancel()
+	page := time.NewTicker(redraw)
+	defer page.Stop()
 	for {
 		select {
 		case <-ctx.Done():
 			return
+		case <-page.C:
+			if address := v.c.Page(); address != "" {
+				fmt.Fprintln(v.out, "page:", address)
+				page.Stop()
+			}
 		case e, open := <-events:
 			if !open {
 				return
@@ -77,19 +88,30 @@ func (v *View) Screen(ctx context.Context) {
 				recent = recent[max(0, len(recent)-shownEvents):]
 			}
 		case <-ticker.C:
-			fmt.Fprint(v.out, frame(v.picture(ctx, recent), v.width()))
+			columns, rows := v.size()
+			fmt.Fprint(v.out, frame(v.picture(ctx, recent, rows), columns, rows))
 		}
 	}
 }
 
 // frame places a picture at the top of the terminal, over the one before, with
-// lines cut to the width.
-func frame(picture string, width int) string {
+// lines cut to its columns and the last ones left out where rows are few.
+func frame(picture string, columns, rows int) string {
 	var b strings.Builder
 	b.WriteString(ansiHome)
+	n := 0
 	for line := range strings.Lines(picture) {
+		if n++; n >= rows {
+			break
+		}
 		runes := []rune(strings.TrimSuffix(line, "\n"))
-		b.WriteString(string(runes[:min(len(runes), width)]) + ansiClearLine + "\n")
+		text := string(runes[:min(len(runes), columns)])
+		if strings.Contains(text, "MISSED") || strings.Contains(text, " missed") && !strings.Contains(text, " 0 missed") {
+			text = ansiRed + text + ansiPlain
+		} else if n == 1 {
+			text = ansiBold + text + ansiPlain
+		}
+		b.WriteString(text + ansiClearLine + "\n")
 	}
 	return b.String() + ansiClearRest
 }
@@ -107,14 +129,19 @@ func tell(e devnet.Event) string {
 	return text + " " + e.Text
 }
 
-func (v *View) picture(ctx context.Context, recent []string) string {
+func (v *View) picture(ctx context.Context, recent []string, rows int) string {
 	var b strings.Builder
 	snap, verdict := v.c.net.Snapshot(), v.c.Judge()
+	fmt.Fprintf(&b, "%s   base fee %s   %d messages pending\n", verdict, snap.BaseFee, snap.Pending)
 	fmt.Fprintf(&b, "wdpost devnet   epoch %d (%v each)   sectors of %s   up %v   %s\n",
 		snap.Epoch, v.c.cfg.Epoch, post.SizeName(v.c.cfg.SectorSize), time.Since(v.c.started).Round(time.Second), v.c.cfg.Workdir)
-	fmt.Fprintf(&b, "%s   base fee %s   %d messages pending\n\n", verdict, snap.BaseFee, snap.Pending)
+	if page := v.c.Page(); page != "" {
+		fmt.Fprintf(&b, "page  %s   Ctrl-C stops\n", page)
+	}
+	b.WriteString("\n")
+	most := min(shownDeadlines, max(1, (rows-otherLines)/max(1, len(snap.Miners))-3))
 	for i := range snap.Miners {
-		drawMiner(&b, &snap.Miners[i], snap)
+		drawMiner(&b, &snap.Miners[i], snap, most)
 	}
 	b.WriteString("TASKS      " + v.tasks.line(ctx) + "\n")
 	for _, p := range v.c.Processes() {
@@ -128,17 +155,16 @@ func (v *View) picture(ctx context.Context, recent []string) string {
 	for _, line := range recent {
 		b.WriteString("  " + line + "\n")
 	}
-	b.WriteString("\ninterrupt to stop\n")
 	return b.String()
 }
 
-func drawMiner(b *strings.Builder, m *devnet.MinerView, snap devnet.Snapshot) {
+func drawMiner(b *strings.Builder, m *devnet.MinerView, snap devnet.Snapshot, most int) {
 	fmt.Fprintf(b, "MINER t0%d   power %d KiB   faults %d   deadline %d until epoch %d\n",
 		m.ID, m.Power>>10, m.Faults, m.Current.Index, m.Current.Close)
 	fmt.Fprintf(b, "  %-9s %-15s %-22s %s\n", "deadline", "window", "partitions", "last window")
 	for i, d := range upcoming(m.Deadlines, int64(snap.Epoch)) {
-		if i == shownDeadlines {
-			fmt.Fprintf(b, "  … and %d more deadlines with sectors\n", len(m.Deadlines)-shownDeadlines)
+		if i == most {
+			fmt.Fprintf(b, "  … and %d more deadlines with sectors\n", len(m.Deadlines)-most)
 			break
 		}
 		mark := "  "
