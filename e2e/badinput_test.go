@@ -199,7 +199,7 @@ func TestBadProcessors(t *testing.T) {
 			t.Errorf("the manager does not say %q", w)
 		}
 	}
-	if n := strings.Count(manager.log(), "/no/such/program: no such file"); n > 6 {
+	if n := strings.Count(manager.log(), "/no/such/program: no such file"); n > 8 {
 		t.Errorf("the missing program is told %d times", n)
 	}
 	o.judge()
@@ -274,8 +274,9 @@ func TestBadOperation(t *testing.T) {
 	}
 }
 
-// TestBadStart gives the manager what an operator may get wrong. Each must end
-// it with a message that names the thing and the remedy.
+// TestBadStart gives the manager what an operator may get wrong. Each must be
+// told with the thing's name and the remedy. It ends the manager where nothing
+// could ever be proven; what may pass, or leaves something whole, does not.
 func TestBadStart(t *testing.T) {
 	t.Parallel()
 	o := newOperator(t, "--sectors", "2", "--period-deadlines", "4")
@@ -291,6 +292,7 @@ func TestBadStart(t *testing.T) {
 	actor := fmt.Sprintf("Actor = %d", o.access.Miners[0].Actor)
 	store := o.access.Stores[0] + "/"
 	file := writeFile(t, "no folder", o.root, "file")
+	stays := map[string]bool{"no token": true, "wrong token": true, "unknown miner": true, "another path": true, "another name": true, "no folder": true}
 	for _, c := range []struct {
 		name  string
 		cfg   string
@@ -301,11 +303,11 @@ func TestBadStart(t *testing.T) {
 		{"no token", strings.Replace(good, token, `Token = ""`, 1), []string{"wants a token and none is set", "Common.API.Token"}},
 		{"wrong token", strings.Replace(good, token, `Token = "abc.def.ghi"`, 1), []string{"refused the token", "Common.API.Token"}},
 		{"broken token", strings.Replace(good, token, `Token = "abc def"`, 1), []string{"the token for", "in one line"}},
-		{"unknown miner", strings.Replace(good, actor, "Actor = 7777", 1), []string{"miner t07777 of the config file", "actor not found"}},
+		{"unknown miner", strings.Replace(good, actor, "Actor = 7777", 1), []string{"miner=t07777", "actor not found", "check Actor"}},
 		{"wrong messager", strings.Replace(good, o.access.Messager, "nonsense", 1), []string{`Common.API.Messager address "nonsense"`, "/ip4/"}},
 		{"two stores of one name", strings.Replace(good, `"storage2"`, `"storage1"`, 1), []string{`the name "storage1" is already that of`}},
-		{"another path", strings.Replace(good, store, "/tmp/", 1), []string{`"storage1" is configured with the path /tmp`, "util storage attach"}},
-		{"another name", strings.Replace(good, `"storage1"`, `"storageX"`, 1), []string{`"storageX"`, "util storage attach --verbose --name=storageX"}},
+		{"another path", strings.Replace(good, store, "/tmp/", 1), []string{"is configured with the path /tmp", "util storage attach"}},
+		{"another name", strings.Replace(good, `"storage1"`, `"storageX"`, 1), []string{"storageX", "util storage attach --verbose --name=storageX"}},
 		{"no folder", strings.Replace(good, store, file, 1), []string{file, "util storage attach"}},
 	} {
 		if c.cfg == good {
@@ -314,6 +316,13 @@ func TestBadStart(t *testing.T) {
 		writeFile(t, c.cfg, home, "sector-manager.cfg")
 		p := o.startManager()
 		p.name = c.name
+		if stays[c.name] {
+			for _, w := range c.words {
+				p.waitLog(time.Minute, w)
+			}
+			p.stopsWithin(15 * time.Second)
+			continue
+		}
 		p.exits(1, c.words...)
 		if n := strings.Count(p.log(), c.words[0]); n > 2 {
 			t.Errorf("%s is told %d times:\n%s", c.name, n, p.log())
