@@ -28,6 +28,8 @@ func main() { os.Exit(realMain()) }
 func realMain() int {
 	soft, _, release := run.Signals(context.Background())
 	defer release()
+	_, unhook := run.Hangups() // a closed terminal ends no master
+	defer unhook()
 	a := &app{
 		log:    run.NewLogger(os.Stderr, os.Getenv("RUST_LOG")),
 		stdin:  os.Stdin,
