@@ -26,7 +26,7 @@ func (c *Cluster) Access() Access {
 		Chain: c.net.Node().Multiaddr("ws"), Messager: c.net.Messager().Multiaddr("ws"),
 		Gateway: c.net.Gateway().Multiaddr("ws"), Token: c.net.Token(), Nodes: c.nodeAddresses(),
 	}
-	for i := range storages {
+	for i := range c.cfg.stores() {
 		a.Stores = append(a.Stores, c.cfg.storage(i))
 	}
 	for _, m := range c.miners {

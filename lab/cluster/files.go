@@ -72,6 +72,7 @@ reconnect_interval = '1s'
 heartbeat_interval = '1s'
 
 [slave]
+name = '{{.Name}}'
 concurrent = 1
 pull_interval = '1s'
 spool = '{{.Spool}}'
@@ -117,7 +118,7 @@ func (c *Cluster) writeFiles(ctx context.Context) error {
 	}
 	for i := range c.cfg.Slaves {
 		values := map[string]any{
-			"Master": c.masterAddr, "Spool": c.cfg.path(slaveName(i) + ".spool"), "PartitionSectors": c.cfg.PartitionSectors,
+			"Name": slaveName(i), "Master": c.masterAddr, "Spool": c.cfg.path(slaveName(i) + ".spool"), "PartitionSectors": c.cfg.PartitionSectors,
 		}
 		if err := render(slaveConfig, c.slaveConfigPath(i), values); err != nil {
 			return err
@@ -128,7 +129,7 @@ func (c *Cluster) writeFiles(ctx context.Context) error {
 
 func (c *Cluster) writeManagerFiles() error {
 	var stores []store
-	for i := range storages {
+	for i := range c.cfg.stores() {
 		stores = append(stores, store{Name: fmt.Sprintf("storage%d", i+1), Path: c.cfg.storage(i)})
 	}
 	var senders []sender
@@ -151,7 +152,7 @@ func (c *Cluster) writeManagerFiles() error {
 
 // attach makes the manager scan the storage directories, as the guide does.
 func (c *Cluster) attach(ctx context.Context) error {
-	for i := range storages {
+	for i := range c.cfg.stores() {
 		_, err := c.command(ctx, managerProgram, "--home", c.home(), "util", "storage", "attach",
 			"--verbose", fmt.Sprintf("--name=storage%d", i+1), c.cfg.storage(i))
 		if err != nil {

@@ -21,6 +21,9 @@ const (
 	firstSector = 1
 )
 
+// stores is how many storage directories have sectors.
+func (c *Config) stores() int { return max(1, min(storages, c.Sectors)) }
+
 // storage is the path of a storage directory.
 func (c *Config) storage(i int) string { return c.path("storage", fmt.Sprintf("nfs%d", i+1)) }
 
@@ -28,7 +31,7 @@ func (c *Config) storage(i int) string { return c.path("storage", fmt.Sprintf("n
 // the chain knows them. Sectors alternate between the storage directories.
 func (c *Config) makeSectors(ctx context.Context) ([]devnet.Miner, error) {
 	maker := sectorfile.NewMaker(proofs.New().Hasher(), workers())
-	for i := range storages {
+	for i := range c.stores() {
 		if err := os.MkdirAll(c.storage(i), 0o755); err != nil {
 			return nil, fmt.Errorf("storage directory: %w", err)
 		}
