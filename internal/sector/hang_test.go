@@ -26,7 +26,7 @@ func TestStoreThatHangs(t *testing.T) {
 		copySector(t, good, n)
 		copySector(t, source, n)
 	}
-	hang, release := func() {}, func() {}
+	var hang, release func()
 	if err := hangfs.Available(); err == nil {
 		fs, err := hangfs.Mount(source, mount)
 		if err != nil {

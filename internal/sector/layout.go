@@ -5,9 +5,6 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
-
-	"wdpost/proofs/merkle"
-	"wdpost/proofs/post"
 )
 
 // ID names a sector.
@@ -101,9 +98,4 @@ func join(folder string, names ...string) string {
 		folder = ""
 	}
 	return folder + "/" + strings.Join(names, "/")
-}
-
-// cacheFiles lists the names in a cache directory that proving needs.
-func cacheFiles(shape merkle.Shape) []string {
-	return append([]string{post.PAuxName}, shape.FileNames()...)
 }

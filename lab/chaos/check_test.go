@@ -20,10 +20,10 @@ import (
 
 // tally adds up what was found in all worlds.
 type tally struct {
-	mu                                                     sync.Mutex
-	deadlines, partitions, skipped, missed, excused        int
-	double, unexplained, dear, misled, unrecovered, worlds int
-	found                                                  []string
+	mu                                              sync.Mutex
+	deadlines, partitions, skipped, missed, excused int
+	double, unexplained, dear, misled, unrecovered  int
+	found                                           []string
 }
 
 func (t *tally) String() string {

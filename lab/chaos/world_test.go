@@ -20,7 +20,6 @@ import (
 
 	"wdpost/internal/chain"
 	"wdpost/internal/condition"
-	"wdpost/internal/deadline"
 	"wdpost/internal/ledger"
 	"wdpost/internal/ledger/sqlite"
 	"wdpost/internal/message"
@@ -341,6 +340,3 @@ func open(n int) abi.ChainEpoch { return firstOpen + abi.ChainEpoch(n)*60 }
 func windowAt(n int) window {
 	return window{start: firstOpen + abi.ChainEpoch(n/deadlines*deadlines)*60, index: uint64(n % deadlines)}
 }
-
-// keyOf is a window in the words of the machine.
-func (w window) key() deadline.Key { return deadline.Key{PeriodStart: w.start, Index: w.index} }

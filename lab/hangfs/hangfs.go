@@ -53,10 +53,8 @@ func Mount(source, dir string) (*FS, error) {
 		return nil, fmt.Errorf("stat %s: %w", source, err)
 	}
 	root := &fs.LoopbackRoot{Path: source, Dev: uint64(st.Dev)}
-	root.NewNode = func(rootData *fs.LoopbackRoot, _ *fs.Inode, _ string, _ *syscall.Stat_t) fs.InodeEmbedder {
-		return &node{LoopbackNode: fs.LoopbackNode{RootData: rootData}, fs: f}
-	}
-	server, err := fs.Mount(dir, root.NewNode(root, nil, "", &st), &fs.Options{
+	top := &node{LoopbackNode: fs.LoopbackNode{RootData: root}, fs: f}
+	server, err := fs.Mount(dir, top, &fs.Options{
 		MountOptions: fuse.MountOptions{DirectMount: true, FsName: "hangfs", MaxBackground: 4096, DisableXAttrs: true},
 	})
 	if err != nil {
@@ -108,6 +106,13 @@ func (f *FS) Close() error {
 type node struct {
 	fs.LoopbackNode
 	fs *FS
+}
+
+var _ fs.NodeWrapChilder = (*node)(nil)
+
+// WrapChild makes what lies below a folder hang with it.
+func (n *node) WrapChild(context.Context, fs.InodeEmbedder) fs.InodeEmbedder {
+	return &node{LoopbackNode: fs.LoopbackNode{RootData: n.RootData}, fs: n.fs}
 }
 
 // Lookup waits where All hangs.

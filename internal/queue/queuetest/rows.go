@@ -75,7 +75,7 @@ func wholeRows(t *testing.T, b *bundle) {
 	want.Out, want.SettleAt, want.Reason, want.Tried, want.Troubles = []byte("partial"), 400, "one is missing", []string{"a", "b"}, 2
 	same("offer")
 
-	l = claim(180, "c", queue.Claimer{})
+	_ = claim(180, "c", queue.Claimer{})
 	if _, err := b.Rescue(b.ctx, 200, queue.RescuePolicy{SilentSince: 190, ReadyAt: 200, MaxRetry: 2, Others: []string{"d"}}); err != nil {
 		t.Fatal(err)
 	}
