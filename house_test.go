@@ -174,6 +174,40 @@ func TestProductKnowsNothingOfTheLab(t *testing.T) {
 	}
 }
 
+// TestStoresHoldTheSQL: databases are spoken to by the queue and the ledger.
+func TestStoresHoldTheSQL(t *testing.T) {
+	for _, p := range listPackages(t) {
+		path := strings.TrimPrefix(p.ImportPath, module)
+		if strings.HasPrefix(path, "internal/queue") || strings.HasPrefix(path, "internal/ledger") {
+			continue
+		}
+		for _, imp := range p.Imports {
+			if imp == "database/sql" || strings.HasPrefix(imp, "modernc.org/sqlite") || strings.HasPrefix(imp, "github.com/go-sql-driver") {
+				t.Errorf("%s imports %s: SQL belongs to internal/queue and internal/ledger", path, imp)
+			}
+		}
+	}
+}
+
+// TestProgramsHoldNoState: what runs is a room; cmd wires and prints.
+func TestProgramsHoldNoState(t *testing.T) {
+	state := regexp.MustCompile(`\b(sync\.(RW)?Mutex|sync\.Cond|atomic\.[A-Z]\w*)\b`)
+	for _, p := range listPackages(t) {
+		if !strings.HasPrefix(p.ImportPath, module+"cmd/") {
+			continue
+		}
+		for _, file := range p.GoFiles {
+			b, err := os.ReadFile(filepath.Join(p.Dir, file))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if m := state.Find(b); m != nil {
+				t.Errorf("%s/%s holds state (%s): it belongs to a room", p.ImportPath, file, m)
+			}
+		}
+	}
+}
+
 func TestPackagesHaveComments(t *testing.T) {
 	for _, p := range listPackages(t) {
 		if len(p.GoFiles) > 0 && p.Doc == "" && !allGenerated(t, p) {
