@@ -37,8 +37,9 @@ func chinese() string {
 	var b strings.Builder
 	b.WriteString(`# 问题（condition）一览
 
-凡是会影响按时证明的，都作为 condition 持续显示，附带影响和处理办法：` + "`/healthz`" + `（影响窗口或扇区时返回 503）、
-` + "`/status`" + `、指标 ` + "`wdpost_condition`" + `、日志、网页、通知和 ` + "`util doctor`" + `。本表由程序生成。
+凡是会影响按时证明的，都作为 condition 持续显示，附带影响和处理办法。
+在 ` + "`/healthz`" + `（影响窗口或扇区时返回 503）、` + "`/status`" + `、指标 ` + "`wdpost_condition`" + `、
+日志、网页、通知和 ` + "`util doctor`" + ` 中都能看到。本表由程序生成。
 
 | condition | 影响 | 问题 | 处理办法 |
 |---|---|---|---|
