@@ -62,6 +62,7 @@ func (a *app) command() *cli.Command {
 					a.utilMiner(),
 					a.utilHistory(),
 					a.utilWhy(),
+					a.utilDoctor(),
 					a.utilConfig(),
 					a.utilLog(),
 					a.utilNotify(),

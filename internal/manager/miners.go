@@ -305,23 +305,28 @@ const senderLook = 20 * time.Second
 // checkSender looks whether there is a sender for the miner, so that a wrong
 // one is known before the first window needs it.
 func (ms *miners) checkSender(ctx context.Context, conf config.Miner) error {
-	addr, err := address.NewIDAddress(conf.Actor)
+	wish, err := wishOf(conf)
 	if err != nil {
 		return err
 	}
-	c := minerConfig(conf)
-	wish := message.Wish{Miner: addr, Configured: c.Senders, WorkerFallback: c.AllowWorkerFallback, OwnerFallback: c.AllowOwnerFallback, Need: c.Fees.Need(2)}
 	for {
 		call, cancel := context.WithTimeout(ctx, senderLook)
 		_, err := ms.m.network.Load().payers.Senders(call, wish) // it raises what is wrong
 		cancel()
 		if err != nil && ctx.Err() == nil {
-			ms.m.log.Debug("senders looked at", attr.Miner(addr), attr.Err(err))
+			ms.m.log.Debug("senders looked at", attr.Miner(wish.Miner), attr.Err(err))
 		}
 		if patience.Sleep(ctx, senderLook) != nil {
 			return nil
 		}
 	}
+}
+
+// wishOf says who may pay for a miner's messages, and what the next two cost.
+func wishOf(conf config.Miner) (message.Wish, error) {
+	addr, err := address.NewIDAddress(conf.Actor)
+	c := minerConfig(conf)
+	return message.Wish{Miner: addr, Configured: c.Senders, WorkerFallback: c.AllowWorkerFallback, OwnerFallback: c.AllowOwnerFallback, Need: c.Fees.Need(2)}, err
 }
 
 // newPoster makes the poster of one miner.

@@ -32,6 +32,7 @@ type Node interface {
 	StateNetworkName(ctx context.Context) (string, error)
 	Clock(ctx context.Context) (chain.Clock, error)
 	Run(ctx context.Context) error
+	Probe(ctx context.Context)
 	Follow(ctx context.Context, handle func(context.Context, chain.HeadEvent)) error
 	Status() []chain.EndpointStatus
 	Close()

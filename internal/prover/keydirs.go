@@ -1,6 +1,7 @@
 package prover
 
 import (
+	"errors"
 	"fmt"
 	"log/slog"
 	"os"
@@ -85,6 +86,40 @@ func (c KeyConfig) withDefaults() KeyConfig {
 // path is the place of a key file in the parameter cache.
 func (c KeyConfig) path(s post.Setup, ext string) string {
 	return filepath.Join(c.ParamsDir, params.CacheID(s)+ext)
+}
+
+// Dir is the parameter directory in force.
+func (c KeyConfig) Dir() string { return c.withDefaults().ParamsDir }
+
+// Files lists what the proving key of a circuit could be taken from, the first
+// choice first: raw caches that can be mapped, and a .params file of the right
+// length. The error names files that are there and not whole; their content is
+// not read.
+func (c KeyConfig) Files(s post.Setup) (found []string, err error) {
+	c = c.withDefaults()
+	for _, dir := range c.RawDirs {
+		path := filepath.Join(dir, params.CacheID(s)+params.RawExt)
+		if !exists(path) {
+			continue
+		}
+		raw, openErr := OpenRawFile(path, s)
+		if openErr == nil {
+			found, openErr = append(found, path), raw.Close()
+		}
+		err = errors.Join(err, openErr)
+	}
+	path := c.path(s, params.ParamsExt)
+	info, statErr := os.Stat(path)
+	switch {
+	case os.IsNotExist(statErr):
+	case statErr != nil:
+		err = errors.Join(err, statErr)
+	case uint64(info.Size()) != params.ParamsBytes(s):
+		err = errors.Join(err, fmt.Errorf("%s has %d bytes, a whole one has %d", path, info.Size(), params.ParamsBytes(s)))
+	default:
+		found = append(found, path)
+	}
+	return found, err
 }
 
 // exists is false where there is no such file, and true where there is one or
