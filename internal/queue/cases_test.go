@@ -384,3 +384,45 @@ func TestRefusalsOfTheDatabaseStand(t *testing.T) {
 		}
 	})
 }
+
+// A slave that was silent for a while brings an answer that leaves sectors out:
+// another that has not tried is asked, as it would be of one that was in time.
+func TestLatePartialAnswerIsBettered(t *testing.T) {
+	simulate(t, func(w *world) {
+		q := w.master(w.ctx)
+		three := question(1)
+		three.NotAfter = time.Now().Add(time.Hour).Unix()
+		answered := make(chan task.Answer, 1)
+		w.wg.Go(func() {
+			a, err := q.Ask(w.ctx, three)
+			if err != nil {
+				w.t.Error(err)
+			}
+			answered <- a
+		})
+		lost, err := q.Claim(timeout(w.ctx, 10*time.Second), queue.Slave{Name: "a"}, task.Want{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if a, err := q.Claim(timeout(w.ctx, time.Second), queue.Slave{Name: "b"}, task.Want{}); !errors.Is(err, task.ErrNoTask) {
+			t.Fatalf("%+v, %v", a, err)
+		}
+		for { // until it is rescued
+			got, err := w.store.Show(w.ctx, lost.ID)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got.State == task.Ready {
+				break
+			}
+			time.Sleep(time.Second)
+		}
+		if err := q.Finish(w.ctx, "a", lost.Lease, task.Answer{Proofs: right.Proofs, Faults: []uint64{1}}); err != nil {
+			t.Fatal(err)
+		}
+		w.slave(w.ctx, q, "b", w.after(10*time.Second, right, nil))
+		if a := <-answered; len(a.Proofs) != 1 || len(a.Faults) != 0 {
+			t.Errorf("answer %+v", a)
+		}
+	})
+}

@@ -81,7 +81,7 @@ func (q *Queue) Finish(ctx context.Context, slave string, l task.Lease, a task.A
 	if len(a.Proofs) > 0 {
 		q.slaves.failed(slave, false)
 	}
-	log.Info("task finished", attr.Miner(abi.ActorID(question.MinerID)), attr.Skipped(len(a.Faults)), attr.Took(time.Duration(q.clock.now()-t.StartedAt)*time.Second))
+	log.Info("task finished", attr.Miner(abi.ActorID(question.MinerID)), attr.Skipped(len(a.Faults)), attr.Took(time.Duration(q.clock.now()-cmp.Or(t.StartedAt, t.CreatedAt))*time.Second))
 	return nil
 }
 
@@ -99,12 +99,11 @@ func unread(a task.Answer) error {
 // for it: the manager has found the files of every sector it asks about, so
 // what one slave cannot read another may. It reports whether it did so.
 func (q *Queue) offer(ctx context.Context, slave string, t Task, a task.Answer) (bool, error) {
-	if len(a.Elsewhere()) == 0 || t.State != task.Running {
+	if len(a.Elsewhere()) == 0 || t.State != task.Running && t.State != task.Ready {
 		return false, nil
 	}
 	now := q.clock.now()
-	took := now - t.StartedAt + 1
-	patience := 2*took + seconds(2*q.cfg.HeartbeatTimeout)
+	patience := q.patience(now, t)
 	if t.NotAfter-now < 2*patience {
 		return false, nil
 	}
@@ -131,6 +130,20 @@ func (q *Queue) offer(ctx context.Context, slave string, t Task, a task.Answer) 
 		attr.SkippedList(a.Faults), attr.Reason(o.Reason), attr.Patience(time.Duration(until-now)*time.Second))
 	q.claims.wake()
 	return true, nil
+}
+
+// patience is how long another attempt may take, in seconds: somewhat longer
+// than this one did. How long one took that was rescued meanwhile is not known:
+// then half of what the window leaves.
+func (q *Queue) patience(now int64, t Task) int64 {
+	least := seconds(2 * q.cfg.HeartbeatTimeout)
+	switch {
+	case t.State == task.Running:
+		return 2*(now-t.StartedAt+1) + least
+	case t.NotAfter == NoEnd:
+		return least + seconds(10*time.Minute)
+	}
+	return max(least, (t.NotAfter-now)/2)
 }
 
 // leftOut says which sectors a slave left out, and why, as far as it tells.

@@ -234,7 +234,8 @@ type Store interface {
 	// task ready again for slaves that have not tried it. It replaces an answer
 	// that was in hand before, and becomes final at SettleAt, or when the task
 	// would fail or its window closes. Repeating it for the same attempt
-	// succeeds; a lease that is not the latest is task.ErrLost.
+	// succeeds; a lease that is not the latest is task.ErrLost. Like Finish it
+	// takes what comes late but first, of an attempt that was rescued.
 	Offer(ctx context.Context, now int64, l task.Lease, o Offer) error
 
 	// Due says in one look what Rescue, DropClosed and Settle would find.

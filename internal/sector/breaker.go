@@ -18,10 +18,12 @@ type aside struct {
 	wait   time.Duration // before the next try
 	next   time.Time
 	tries  int
-	hanged int // tries that have not ended
+	mount  string // what the store lay on at the last try
+	hanged *int   // tries on that mount that have not ended
 }
 
-// mostHungTries bounds the tries of one store that hang.
+// mostHungTries bounds the tries of one mount that hang. What is mounted anew is
+// tried anew: reads of a mount that was detached may hang for good.
 const mostHungTries = 4
 
 func (a *aside) refusal(s *storeState) error {
@@ -72,6 +74,7 @@ func (g *Guard) plan(s *storeState, a *aside) {
 // failed, or of one that could be read before, in turns. Any answer that is not
 // the store's trouble makes it trusted.
 func (g *Guard) probe(s *storeState, a *aside) {
+	mount := g.mountOf(s.root)
 	g.mu.Lock()
 	if s.aside != a {
 		g.unlock()
@@ -83,11 +86,15 @@ func (g *Guard) probe(s *storeState, a *aside) {
 	}
 	a.tries++
 	g.plan(s, a)
-	if a.hanged >= mostHungTries {
+	if a.hanged == nil || a.mount != mount {
+		a.mount, a.hanged = mount, new(int)
+	}
+	hanged := a.hanged
+	if *hanged >= mostHungTries {
 		g.unlock()
 		return
 	}
-	a.hanged++
+	*hanged++
 	v := &visit{
 		guard: g, left: true, done: make(chan struct{}), running: map[*operation]bool{},
 		answered: map[*storeState]bool{}, trouble: map[*storeState]error{},
@@ -100,7 +107,7 @@ func (g *Guard) probe(s *storeState, a *aside) {
 	g.end(o, err)
 	g.mu.Lock()
 	defer g.unlock()
-	a.hanged--
+	*hanged--
 }
 
 // tryRead reads some of a file, or lists the folder above a folder.

@@ -81,7 +81,8 @@ const (
 // A store is trusted, or set aside; then every access to it is refused at once,
 // until a try in the background, or one of the operations that hung, is answered.
 type Guard struct {
-	cfg GuardConfig
+	cfg     GuardConfig
+	mountOf func(root string) string // what a store lies on
 
 	mu      sync.Mutex
 	stores  map[string]*storeState
@@ -132,7 +133,7 @@ func NewGuard(cfg GuardConfig) *Guard {
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
-	return &Guard{cfg: cfg, stores: map[string]*storeState{}}
+	return &Guard{cfg: cfg, mountOf: store.MountOf, stores: map[string]*storeState{}}
 }
 
 // Name gives a store, known by its folder, its name in the log, in conditions and

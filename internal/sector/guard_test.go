@@ -129,6 +129,43 @@ func TestStorageF20OneReadDecides(t *testing.T) {
 	})
 }
 
+// TestMountedAnewAfterDetaching: all tries of a dead mount hang, and go on hanging
+// when it is detached. What is mounted in its place is tried and taken back.
+func TestMountedAnewAfterDetaching(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var anew atomic.Bool
+		release := make(chan struct{})
+		backend := &countingBackend{probing: func() error {
+			if !anew.Load() {
+				<-release
+			}
+			return pathError(syscall.ENOENT)
+		}}
+		g := NewGuard(GuardConfig{Timeout: time.Minute, Backend: backend})
+		g.mountOf = func(string) string {
+			if anew.Load() {
+				return "new"
+			}
+			return "old"
+		}
+		_ = access(t.Context(), g, "/dead", "/dead/x", hang(release))
+		time.Sleep(5 * time.Hour)
+		if h := health(g, "/dead"); !h.SetAside || backend.probes.Load() != mostHungTries {
+			t.Fatalf("%d tries, %+v", backend.probes.Load(), h)
+		}
+		anew.Store(true)
+		time.Sleep(longestCooldown * 30 * time.Second)
+		if h := health(g, "/dead"); h.SetAside {
+			t.Errorf("mounted anew, still set aside: %+v", h)
+		}
+		close(release)
+		synctest.Wait()
+		if all, stuck := g.Threads(); all != 0 || stuck != 0 {
+			t.Errorf("%d threads, %d stuck", all, stuck)
+		}
+	})
+}
+
 // TestStorageF1F20ManyDeadStores: however many stores are dead, the sectors of the
 // healthy ones are read at once, the rest are given up after one time-out, and the
 // threads stay bounded.

@@ -2,8 +2,9 @@ package mysql
 
 import "wdpost/internal/queue/internal/schema"
 
-// tables is how MySQL says what the schema needs. Rows can be changed and
-// deleted through the view tasks by itself, except on TiDB.
+// tables is how MySQL says what the schema needs. MariaDB lets rows be changed and
+// deleted through the view tasks. MySQL and TiDB do not (MySQL refuses it for a view
+// with a dependent subquery): there that is done in wdpost_tasks.
 var tables = schema.Dialect{
 	Objects: `SELECT table_name, CASE WHEN table_type LIKE '%VIEW' THEN 'view' ELSE 'table' END
 		FROM information_schema.tables WHERE table_schema = DATABASE()`,

@@ -215,6 +215,17 @@ func offer(t *testing.T, b *bundle) {
 			t.Fatalf("ended as %+v", got)
 		}
 	}
+	b.put(100, 7, 900)
+	rescued := b.must(100, "a", 7).Lease()
+	if _, err := b.Rescue(b.ctx, 120, queue.RescuePolicy{SilentSince: 105, ReadyAt: 130, MaxRetry: 2}); err != nil {
+		t.Fatal(err)
+	}
+	b.ok(b.Offer(b.ctx, 125, rescued, queue.Offer{Out: []byte("late"), Reason: "a sector is missing", SettleAt: 400}))
+	if got := b.state(7, task.Ready); string(got.Out) != "late" || got.SettleAt != 400 || !slices.Equal(got.Tried, []string{"a"}) {
+		t.Fatalf("offered late: %+v", got)
+	}
+	b.ok(b.Finish(b.ctx, 130, b.must(126, "b", 7).Lease(), []byte("whole")))
+
 	b.offered(6)
 	b.ok(b.Cancel(b.ctx, 120, id(6), task.KindCancelled, "no"))
 	b.state(6, task.Failed)

@@ -239,7 +239,7 @@ func (s *Store) Offer(ctx context.Context, now int64, l task.Lease, o queue.Offe
 			return err
 		case t.Attempt == l.Attempt && t.State == task.Ready && slices.Equal(t.Out, o.Out):
 			return nil // offered before, the reply was lost
-		case t.Attempt != l.Attempt || t.State != task.Running:
+		case t.Attempt != l.Attempt || t.State != task.Running && t.State != task.Ready:
 			return lostError(l, t)
 		}
 		_, err = q.ExecContext(ctx, `UPDATE `+schema.Tasks+` SET out_body = ?, settle_at = ?, error_reason = ?, verdict = ?,

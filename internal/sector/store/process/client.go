@@ -298,6 +298,7 @@ func (s *session) follow(complaints io.Reader, log *slog.Logger) {
 	}()
 	err := s.receive(bufio.NewReaderSize(s.out, 64<<10))
 	s.end()
+	_ = s.cmd.Process.Kill() // it has ended, or answers what nobody can read: another takes its place
 	last := <-words
 	wait := s.cmd.Wait() // blocks while a killed process hangs in the kernel
 	s.mu.Lock()

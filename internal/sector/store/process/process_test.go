@@ -181,6 +181,29 @@ func TestReaderDies(t *testing.T) {
 	}
 }
 
+// TestReaderThatIsNotUnderstoodEnds: a reader whose answers make no sense is
+// replaced, and does not live on beside its successor.
+func TestReaderThatIsNotUnderstoodEnds(t *testing.T) {
+	dir := t.TempDir()
+	c := newClient(t)
+	c.Stat([]string{dir}, false)
+	first := c.PID()
+	c.mu.Lock()
+	_, err := c.now.in.Write(seal(append(newFrame(1<<40, opList, 64), putText(nil, dir)...)))
+	c.mu.Unlock()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for until := time.Now().Add(10 * time.Second); syscall.Kill(first, 0) == nil; time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(until) {
+			t.Fatal("it is still there")
+		}
+	}
+	if info := c.Stat([]string{dir}, false)[0]; info.Err != nil || c.PID() == first {
+		t.Errorf("%+v", info)
+	}
+}
+
 // TestReaderIgnoresStops: a stop of the whole service leaves the reader to the
 // daemon, which may still need it.
 func TestReaderIgnoresStops(t *testing.T) {
