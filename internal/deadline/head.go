@@ -212,6 +212,9 @@ func sameGrid(a, b dline.Info) bool {
 // advance moves one run on to the head's epoch.
 func (m *Machine) advance(s *State) {
 	s.Info.CurrentEpoch = m.epoch()
+	if s.stopped && m.openAgain(s) {
+		m.abort(s, "the clock, by which its window was over, was wrong")
+	}
 	switch {
 	case m.epoch() >= s.closes():
 		m.close(s)
@@ -222,6 +225,10 @@ func (m *Machine) advance(s *State) {
 	}
 	m.moveBatches(s)
 }
+
+// openAgain reports whether a run that was stopped by the clock is in time all
+// the same: the clock is not believed any more, or was set back.
+func (m *Machine) openAgain(s *State) bool { return m.epoch() < s.closes() && m.clock < s.closes() }
 
 func (m *Machine) start(s *State) {
 	s.Phase, s.PlanTries = Planning, 0

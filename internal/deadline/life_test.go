@@ -208,3 +208,20 @@ func TestSubmitConfidenceIsJudgedByTheWindow(t *testing.T) {
 		t.Errorf("20 of 60: %q, at %d", fine.Tight(di), fine.SubmitAt(di))
 	}
 }
+
+// TestAClockThatWasWrongGivesTheWindowBack: what it stopped or ended begins again
+// once it is not believed any more, or is set back.
+func TestAClockThatWasWrongGivesTheWindowBack(t *testing.T) {
+	d := newDriver(t)
+	d.head(340, "start 0/5 #1 try 0")
+	d.expect(deadline.Planned{Ref: ref(5, 1), Batches: batches(deadline.Proving, "0")}, "prove 0/5 0 try 0")
+	d.expect(deadline.Tick{Epoch: 370}, "silent for 30", "stop 0/5")
+	d.head(341)
+	d.expect(deadline.Tick{})
+	d.head(342, "heard", "abort 0/5", "start 0/5 #2 try 0")
+	d.expect(deadline.Tick{Epoch: 400}, "silent for 58", "stop 0/5")
+	d.expect(deadline.Tick{Epoch: 400}, "end 0/5 missed, unsure")
+	d.head(343)
+	d.expect(deadline.Tick{Epoch: 344})
+	d.head(344, "heard", "start 0/5 #3 try 0")
+}

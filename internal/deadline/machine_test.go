@@ -80,6 +80,8 @@ func kindOf(a deadline.Action) deadline.Kind {
 		return a.Kind
 	case deadline.Stop:
 		return a.Kind
+	case deadline.Abort:
+		return a.Kind
 	case deadline.End:
 		return a.Kind
 	}

@@ -185,8 +185,10 @@ func (m *Machine) askFailed(e AskFailed) {
 	m.emit(AskChain{Ref: s.Ref, Info: s.Info, Try: s.AskTries})
 }
 
-// askBlind asks about deadlines that ended by the clock while no head came.
+// askBlind asks about deadlines that ended by the clock while no head came, and
+// starts those again whose window is open after all.
 func (m *Machine) askBlind() {
+	m.reopen(func(e ended) bool { return e.blind && m.openAgain(e.state) })
 	m.ended = slices.DeleteFunc(m.ended, func(e ended) bool {
 		s := e.state
 		if !e.blind || m.epoch() < s.closes() {

@@ -50,8 +50,11 @@ func (c *clock) sight(height abi.ChainEpoch) {
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if n := len(c.seen); n > 0 && c.seen[n-1].height >= height {
-		c.seen = nil // a reorg: begin anew
+	if n := len(c.seen); n > 0 && c.seen[n-1].height == height {
+		return // the tipset of the same epoch with more blocks
+	}
+	for n := len(c.seen); n > 0 && c.seen[n-1].height > height; n = len(c.seen) {
+		c.seen = c.seen[:n-1] // a reorg
 	}
 	c.seen = append(c.seen, sighting{height, c.byTime(time.Now()) - height})
 	if len(c.seen) > watchedHeads {
