@@ -53,5 +53,8 @@ func (m *miner) policy(p deadline.Plight) deadline.Step {
 		Outcome: p.Seen, Fees: m.conf.Fees, Sent: p.SentAt, Priced: p.SteppedAt, Head: p.Now, Expire: p.Expire,
 		BaseFee: p.BaseFee, Balance: balance, Spent: m.purse.budget.Spent(p.Seen.Handle.ID), Others: others, Failed: p.Failed,
 	}, m.conf.Escalation)
+	if d.Act == escalate.Replace { // at once: the next message is decided about before this one is raised
+		m.purse.budget.Book(p.Seen.Handle.ID, d.Price.Total())
+	}
 	return deadline.Step{Do: acts[d.Act], Price: d.Price, Why: d.Why, Trouble: string(d.Condition), Cost: string(d.Cost)}
 }

@@ -291,7 +291,7 @@ func (r *run) declare(ctx context.Context, b *batch, a deadline.Submit) (deadlin
 		return nil, err
 	}
 	var from address.Address
-	if from, err = r.sender(ctx); err != nil {
+	if from, err = r.sender(ctx, b, a.Attempt); err != nil {
 		return nil, err
 	}
 	params, err := encodeRecoveries(r.info.Index, b.recoveries)

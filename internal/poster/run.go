@@ -163,6 +163,17 @@ func (r *run) avoidSender(a address.Address) {
 	}
 }
 
+// avoidSendersOf avoids whoever sent the batch's messages before number attempt.
+func (r *run) avoidSendersOf(b *batch, attempt int) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for n, from := range b.from {
+		if n < attempt && from != address.Undef && !slices.Contains(r.avoid, from) {
+			r.avoid = append(r.avoid, from)
+		}
+	}
+}
+
 // note keeps what is known of a message, in memory and in the ledger.
 func (r *run) note(b *batch, row ledger.Message) {
 	row.UpdatedAt = time.Now()

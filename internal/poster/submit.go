@@ -33,6 +33,9 @@ func (r *run) submit(ctx context.Context, a deadline.Submit) deadline.Event {
 		return nil
 	}
 	b := r.batch(a.Batch)
+	if a.OtherSender {
+		r.avoidSendersOf(b, a.Attempt)
+	}
 	hand := r.handOver
 	if r.ref.Kind == deadline.Recovery {
 		hand = r.declare
@@ -80,7 +83,7 @@ func (r *run) handOver(ctx context.Context, b *batch, a deadline.Submit) (deadli
 		func(ctx context.Context) (err error) { due, _, err = r.toProve(ctx, tsk); return err },
 		func(ctx context.Context) (err error) { seed, err = r.seedAt(ctx, tsk); return err },
 		func(ctx context.Context) (err error) { ticket, err = r.ticketAt(ctx, tsk); return err },
-		func(ctx context.Context) (err error) { from, err = r.sender(ctx); return err })
+		func(ctx context.Context) (err error) { from, err = r.sender(ctx, b, a.Attempt); return err })
 	if err != nil {
 		return nil, err
 	}
@@ -132,8 +135,10 @@ func (r *run) push(ctx context.Context, b *batch, row ledger.Message, msg *lotus
 	return handle, nil
 }
 
-// sender chooses who pays, after those that failed in this window.
-func (r *run) sender(ctx context.Context) (address.Address, error) {
+// sender chooses who pays, after those that failed in this window. A hand-over
+// whose end is not known is repeated from the same sender: from another it would
+// be a second message where the service does not keep ids.
+func (r *run) sender(ctx context.Context, b *batch, attempt int) (address.Address, error) {
 	conf := r.m.conf
 	list, err := ask(ctx, r.limit(), "choose the sender", func(ctx context.Context) ([]message.Candidate, error) {
 		return r.m.cfg.Sender.Senders(ctx, message.Wish{
@@ -148,6 +153,11 @@ func (r *run) sender(ctx context.Context) (address.Address, error) {
 		return address.Undef, fmt.Errorf("choose the sender: %w", message.ErrNoSender)
 	}
 	r.m.purse.note(list)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if tried := b.from[attempt]; tried != address.Undef && !slices.Contains(r.avoid, tried) {
+		return tried, nil
+	}
 	return list[0].Address, nil
 }
 

@@ -176,11 +176,13 @@ func (r *run) replace(ctx context.Context, a deadline.Replace) deadline.Event {
 	r.tell(Outcome{What: MessageRaised, Partitions: row.Partitions, Reason: a.Why, Failed: err != nil})
 	if err != nil {
 		r.log.Warn("the message could not be offered at a higher price, retrying", attr.Partitions(row.Partitions), attr.MessageID(row.ID), attr.Price(a.Price.String()), attr.Reason(a.Why), attr.Err(err))
+		if message.IsRefused(err) {
+			r.m.purse.budget.Undo(row.ID)
+		}
 		ev.Why = failure(err)
 		return ev
 	}
 	r.log.Info("the message was offered at a higher price", attr.Partitions(row.Partitions), attr.MessageID(row.ID), attr.Message(handle.CID), attr.Price(a.Price.String()), attr.Reason(a.Why))
-	r.m.purse.budget.Book(row.ID, a.Price.Total())
 	if now, ok := r.row(b, a.Attempt); ok && handle.CID != "" && now.State == ledger.Sent {
 		now.Handle = handle.CID
 		r.note(b, now)

@@ -20,6 +20,7 @@ type Budget struct {
 type booking struct {
 	amount big.Int
 	at     time.Time
+	before *booking // what it took the place of
 }
 
 // Book notes the most that a message may cost now, in place of what was noted
@@ -30,7 +31,23 @@ func (b *Budget) Book(id string, amount big.Int) {
 	if b.booked == nil {
 		b.booked = map[string]booking{}
 	}
-	b.booked[id] = booking{amount: amount, at: time.Now()}
+	now := booking{amount: amount, at: time.Now()}
+	if old, ok := b.booked[id]; ok {
+		old.before = nil
+		now.before = &old
+	}
+	b.booked[id] = now
+}
+
+// Undo takes back the last Book of a message, of which nothing came.
+func (b *Budget) Undo(id string) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if v, ok := b.booked[id]; ok && v.before != nil {
+		b.booked[id] = *v.before
+	} else {
+		delete(b.booked, id)
+	}
 }
 
 // Spent is the sum over 24 hours, without the message id itself.

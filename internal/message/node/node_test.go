@@ -105,3 +105,36 @@ func TestEmptySenderIsNoReasonToWait(t *testing.T) {
 		t.Errorf("it was put back: %+v, %v", o, err)
 	}
 }
+
+// A message that is not in the mempool at this moment is not taken back by that:
+// it may be in a block whose receipts are not there yet, and the look for it puts
+// it back. Another sender's message beside it would be a second one.
+func TestWhatHasLeftTheMempoolIsNotTakenBack(t *testing.T) {
+	for name, refused := range map[string]bool{"put back": false, "in a block": true} {
+		t.Run(name, func(t *testing.T) {
+			w := messagetest.NewWorld()
+			s := node.New(node.Config{API: w.Node(true)})
+			h, err := s.Push(t.Context(), "a", messagetest.Post(1), message.Spec{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			w.Drop("gone")
+			w.Fault(func(method string) (bool, error) {
+				if refused && method == "replace" {
+					return false, &endpoint.CallError{Service: "node", Kind: endpoint.ErrAnswered, Err: errors.New("mpool push: minimum expected nonce is 1: message nonce too low")}
+				}
+				return true, nil
+			})
+			if err := s.GiveUp(t.Context(), h); !errors.Is(err, message.ErrCannotGiveUp) {
+				t.Errorf("give up: %v", err)
+			}
+			if !refused {
+				return
+			}
+			w.Advance(4) // no receipt came: it is lost
+			if err := s.GiveUp(t.Context(), h); err != nil {
+				t.Errorf("give up: %v", err)
+			}
+		})
+	}
+}

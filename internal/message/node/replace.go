@@ -131,13 +131,15 @@ func (s *Sender) cancelLimit(ctx context.Context, m lotus.Message) int64 {
 	return cancelGas
 }
 
-// certainlyNot is nil for a message that is not pending and not on the chain.
+// certainlyNot is nil for a message that will never be executed. One that has
+// just left the mempool may be in a block whose receipts are not there yet, or
+// is put back by the look for it.
 func (s *Sender) certainlyNot(ctx context.Context, h message.Handle) error {
 	o, err := s.Find(ctx, h)
 	switch {
 	case err != nil:
 		return err
-	case o.State == message.Executed:
+	case o.State == message.Executed || o.State == message.Pending:
 		return fmt.Errorf("%w: it is %s", message.ErrCannotGiveUp, o)
 	}
 	s.takeBack(h.ID)
