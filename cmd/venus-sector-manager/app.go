@@ -63,6 +63,7 @@ func (a *app) command() *cli.Command {
 					a.utilHistory(),
 					a.utilWhy(),
 					a.utilDoctor(),
+					a.utilAuth(),
 					a.utilConfig(),
 					a.utilLog(),
 					a.utilNotify(),

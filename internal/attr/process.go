@@ -98,3 +98,6 @@ func Program(path string) slog.Attr { return slog.String("program", path) }
 
 // SilentFor is how long nothing came.
 func SilentFor(d time.Duration) slog.Attr { return slog.Duration("silentFor", d) }
+
+// Asker is who asked for something over the network.
+func Asker(name string) slog.Attr { return slog.String("asker", name) }

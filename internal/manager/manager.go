@@ -14,6 +14,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"wdpost/internal/access"
 	"wdpost/internal/attr"
 	"wdpost/internal/condition"
 	"wdpost/internal/config"
@@ -115,6 +116,9 @@ func New(ctx context.Context, cfg Config) (*Manager, error) {
 	return m, nil
 }
 
+// tokens are those of the home, for requests from other machines.
+func (m *Manager) tokens() (*access.Keeper, error) { return access.Open(m.cfg.Home) }
+
 // check refuses a configuration with which nothing could be proven.
 func (m *Manager) check(s *settings) error {
 	if err := checkAddresses(s.manager.Common.API); err != nil {
@@ -166,7 +170,7 @@ func checkAddresses(api config.API) error {
 // stopped in order. It returns nil after an orderly stop.
 func (m *Manager) Run(ctx context.Context, lis net.Listener) error {
 	group, ctx := errgroup.WithContext(ctx)
-	group.Go(func() error { return run.ServeHTTP(ctx, lis, m.pages()) })
+	group.Go(func() error { return run.ServeHTTP(ctx, lis, access.Guard(m.pages(), m.tokens, m.log)) })
 	group.Go(func() error { return m.serveControl(ctx) })
 	for name, part := range map[string]func(context.Context) error{
 		"notifications": m.notifier.Run, "summary": m.summaries, "service manager": m.tellServiceManager,

@@ -14,8 +14,8 @@ import (
 	"wdpost/internal/condition"
 )
 
-// pages are the page on the wall, /healthz, /readyz, /metrics and /status. They change nothing and
-// tell no secrets; there is no access control.
+// pages are the page on the wall, /healthz, /readyz, /metrics and /status. They
+// change nothing and tell no secrets; who may see them is access.Guard's matter.
 func (m *Manager) pages() http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("/", m.wall())
