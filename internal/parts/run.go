@@ -98,10 +98,16 @@ func (r *spreading) tell() {
 	r.changed = make(chan struct{})
 }
 
+// trusted is for how long a prover that gives signs of life counts as one that gets
+// on. How far it is does not reach the reader, and a task whose progress stands
+// still is taken away from its slave.
+const trusted = 10 * time.Minute
+
 // progress says for people how far it is.
 func (r *spreading) progress() string {
 	r.mu.Lock()
 	done, away, here := 0, 0, ""
+	latest := time.Duration(-1) // since the last of those away was taken
 	for _, p := range r.pieces {
 		switch {
 		case p.proof != nil:
@@ -110,13 +116,16 @@ func (r *spreading) progress() string {
 			here = p.question.ID()
 		case p.state == task.PartTaken:
 			away++
+			if d := time.Since(p.since); latest < 0 || d < latest {
+				latest = d
+			}
 		}
 	}
 	n := len(r.pieces)
 	r.mu.Unlock()
 	text := fmt.Sprintf("%d of %d partitions proven", done, n)
 	if away > 0 {
-		text += fmt.Sprintf(", %d by others", away)
+		text += fmt.Sprintf(", %d by others (minute %d)", away, int(min(latest, trusted)/time.Minute))
 	}
 	if here != "" && r.s.cfg.Local != nil {
 		if p, ok := r.s.cfg.Local.Progress(here); ok {
@@ -168,7 +177,7 @@ func (r *spreading) listen(ctx context.Context) {
 	retry := patience.Backoff{Min: time.Second, Max: 5 * time.Second}
 	for ctx.Err() == nil {
 		if !r.anyOffered() {
-			r.await(ctx, time.Second)
+			await(ctx, r.news(), time.Second)
 			continue
 		}
 		r.mu.Lock()
@@ -197,11 +206,15 @@ func (r *spreading) anyOffered() bool {
 	return false
 }
 
-// await waits for a change, for at most d.
-func (r *spreading) await(ctx context.Context, d time.Duration) {
+// news is closed when a piece changes.
+func (r *spreading) news() <-chan struct{} {
 	r.mu.Lock()
-	changed := r.changed
-	r.mu.Unlock()
+	defer r.mu.Unlock()
+	return r.changed
+}
+
+// await waits for a change, for at most d.
+func await(ctx context.Context, changed <-chan struct{}, d time.Duration) {
 	t := time.NewTimer(d)
 	defer t.Stop()
 	select {
@@ -312,7 +325,7 @@ func (r *spreading) over(ctx context.Context) {
 func (r *spreading) watchAlone(ctx context.Context, stop context.CancelCauseFunc) {
 	since := time.Now()
 	for ctx.Err() == nil {
-		r.await(ctx, time.Second)
+		await(ctx, r.news(), time.Second)
 		r.offer(ctx) // what the master lost or had no room for
 		r.mu.Lock()
 		busy := false
@@ -339,12 +352,13 @@ var errElsewhere = errors.New("proven by another slave")
 // than proving alone.
 func (r *spreading) local(ctx context.Context) error {
 	for ctx.Err() == nil {
+		changed := r.news()
 		p, wait := r.next(ctx)
 		if p == nil && wait < 0 {
 			return nil
 		}
 		if p == nil {
-			r.await(ctx, wait)
+			await(ctx, changed, wait)
 			continue
 		}
 		if err := r.proveHere(ctx, p); err != nil {
@@ -458,6 +472,9 @@ func (r *spreading) next(ctx context.Context) (p *piece, wait time.Duration) {
 	for _, p := range r.pieces {
 		if p.proof != nil {
 			continue
+		}
+		if !p.offered { // it came back meanwhile
+			return p, 0
 		}
 		left := hedge - time.Since(p.since)
 		if left <= 0 {

@@ -213,3 +213,48 @@ func TestSpreading(t *testing.T) {
 		})
 	}
 }
+
+// A slow prover that lives is progress of the task: else the master takes the task
+// away from its reader after the time-out of an attempt, and all is done again. One
+// that goes on and on is not.
+func TestLivingProverIsProgress(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := &spreading{s: NewSpreader(SpreaderConfig{}), changed: make(chan struct{}), pieces: []*piece{{}, {number: 1}}}
+		r.mu.Lock()
+		r.set(r.pieces[0], task.PartTaken, "a")
+		r.mu.Unlock()
+		told := map[string]int{}
+		for range 60 {
+			told[r.progress()]++
+			time.Sleep(minute)
+		}
+		if len(told) != 11 || told["0 of 2 partitions proven, 1 by others (minute 10)"] != 50 {
+			t.Errorf("%v", told)
+		}
+	})
+}
+
+// meanwhile is a master during whose calls something happens.
+type meanwhile func() task.PartsNews
+
+func (meanwhile) OfferPart(context.Context, task.Lease, int, task.Question) error { return nil }
+
+func (m meanwhile) AwaitParts(context.Context, task.Lease, task.PartsWanted, time.Duration) (task.PartsNews, error) {
+	return m(), nil
+}
+
+// A part that comes back while another is asked for is proven here at once.
+func TestPartThatComesBackMeanwhile(t *testing.T) {
+	pieces := []*piece{{offered: true, state: task.PartTaken, since: time.Now()}, {number: 1, offered: true, state: task.PartWaiting}}
+	r := &spreading{changed: make(chan struct{}), pieces: pieces}
+	r.s = NewSpreader(SpreaderConfig{Pace: prover.OpenPace("", quiet), Master: meanwhile(func() task.PartsNews {
+		back := task.PartsNews{Parts: []task.PartNews{{Number: 0, State: task.PartBack}, {Number: 1, State: task.PartTaken}}}
+		for _, n := range back.Parts {
+			r.take(t.Context(), n)
+		}
+		return back
+	})})
+	if p, wait := r.next(t.Context()); p != pieces[0] {
+		t.Errorf("%+v, waits %s", p, wait)
+	}
+}
