@@ -95,12 +95,9 @@ func (m *Machine) advanceAll() {
 func (m *Machine) revert(from, epoch abi.ChainEpoch) {
 	for _, s := range m.active {
 		back := s.Phase == Settling && epoch < s.closes()
-		if s.Kind == PoSt && s.Phase != Waiting && (MustAbort(s.Info, from) || back) {
+		if back || s.Kind == PoSt && s.Phase != Waiting && MustAbort(s.Info, from) {
 			m.abort(s, fmt.Sprintf("the chain was reverted from epoch %d", from))
 			continue
-		}
-		if back {
-			s.Phase, s.stopped = Working, false
 		}
 		m.doubt(s, from)
 	}

@@ -225,3 +225,18 @@ func TestAClockThatWasWrongGivesTheWindowBack(t *testing.T) {
 	d.expect(deadline.Tick{Epoch: 344})
 	d.head(344, "heard", "start 0/5 #3 try 0")
 }
+
+// TestARecoveryBeginsAgainBeforeItsCutoff: a reorg takes the head back over the
+// cut-off. What was stopped there cannot go on: it begins again.
+func TestARecoveryBeginsAgainBeforeItsCutoff(t *testing.T) {
+	d := newDriver(t)
+	ref := deadline.Ref{Key: deadline.Key{Index: 7}, Run: 1, Kind: deadline.Recovery}
+	head := func(epoch, reverted abi.ChainEpoch) deadline.Head {
+		return deadline.Head{Info: mainnet.at(0, epoch), RevertedFrom: reverted}
+	}
+	d.recovery(head(340, 0), "look 0/7 #1 try 0")
+	d.recovery(deadline.Planned{Ref: ref, Batches: batches(deadline.Ready, "a")}, "submit 0/7 a attempt 1 try 0")
+	d.recovery(deadline.Submitted{Ref: ref, Batch: "a"}, "watch 0/7 a attempt 1")
+	d.recovery(head(350, 0), "stop 0/7")
+	d.recovery(head(345, 346), "abort 0/7", "look 0/7 #2 try 0")
+}

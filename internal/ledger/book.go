@@ -377,6 +377,9 @@ func (b *Book) Read(ctx context.Context, key RunKey, d time.Duration) error {
 	defer b.mu.Unlock()
 	p := b.page(key)
 	p.read = true
+	if p.closes.IsZero() { // of the past: nobody opens it any more
+		p.closes = time.Now()
+	}
 	own := p.proofs
 	p.proofs = proofs
 	for _, o := range own {

@@ -197,3 +197,31 @@ func TestBookIsWrittenAtTheStop(t *testing.T) {
 		}
 	})
 }
+
+// TestPagesOfThePastAreForgotten: recoveries read the runs of the last days, again
+// and again, and what was read stayed in memory for ever.
+func TestPagesOfThePastAreForgotten(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := &fake{}
+		b := ledger.NewBook(f, nil, nil, "")
+		past := ledger.RunKey{Miner: 1008, PeriodStart: 2880}
+		read := func() int {
+			if err := b.Read(t.Context(), past, time.Second); err != nil {
+				t.Fatal(err)
+			}
+			synctest.Wait()
+			f.mu.Lock()
+			defer f.mu.Unlock()
+			return f.reads
+		}
+		first := read()
+		if again := read(); again != first {
+			t.Errorf("%d reads, then %d", first, again)
+		}
+		time.Sleep(4 * 24 * time.Hour)
+		b.OpenRun(ledger.Run{RunKey: ledger.RunKey{Miner: 1008, PeriodStart: 28800}, ClosesAt: time.Now()})
+		if again := read(); again == first {
+			t.Error("it is in memory still")
+		}
+	})
+}
