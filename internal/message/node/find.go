@@ -62,7 +62,8 @@ func (s *Sender) offChain(ctx context.Context, h message.Handle, head abi.ChainE
 	if s.wasTakenBack(h.ID) {
 		return message.Outcome{State: message.Dropped, Handle: h, Reason: "it was taken back"}, nil
 	}
-	if p := byCID(all, h.CID); p != nil {
+	if p := s.form(all, h); p != nil {
+		h.CID = p.CID.String()
 		s.missed(h.ID, 0)
 		return s.pendingOutcome(h, all, p), nil
 	}
@@ -85,6 +86,25 @@ func (s *Sender) offChain(ctx context.Context, h message.Handle, head abi.ChainE
 		return o, nil
 	}
 	return message.Outcome{State: message.Unknown, Handle: h}, nil
+}
+
+// form finds a message in the mempool: by its CID, or where a replacement took
+// its place and the answer to that was lost, by nonce and call.
+func (s *Sender) form(all []*lotus.SignedMessage, h message.Handle) *lotus.SignedMessage {
+	if p := byCID(all, h.CID); p != nil {
+		return p
+	}
+	was := s.known(h.ID)
+	if was == nil {
+		return nil
+	}
+	for _, p := range all {
+		if p.Message.From == was.Message.From && p.Message.Nonce == was.Message.Nonce && sameCall(&p.Message, &was.Message) {
+			s.remember(h.ID, p)
+			return p
+		}
+	}
+	return nil
 }
 
 // missed notes that a message was not in the mempool at head, or with 0 that it

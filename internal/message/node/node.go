@@ -200,11 +200,16 @@ func (s *Sender) adopt(ctx context.Context, m *lotus.Message, from address.Addre
 	}
 	for _, p := range pending {
 		o := p.Message
-		if (o.From == from || o.From == m.From) && o.To == m.To && o.Method == m.Method && bytes.Equal(o.Params, m.Params) && (o.Value.Nil() || o.Value.Equals(m.Value)) {
+		if (o.From == from || o.From == m.From) && sameCall(&o, m) {
 			return p, nil
 		}
 	}
 	return nil, nil
+}
+
+// sameCall reports whether o asks for what m asks for; m's value is set.
+func sameCall(o, m *lotus.Message) bool {
+	return o.To == m.To && o.Method == m.Method && bytes.Equal(o.Params, m.Params) && (o.Value.Nil() || o.Value.Equals(m.Value))
 }
 
 // key resolves an address to the key address that signs. Where that fails the

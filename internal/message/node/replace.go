@@ -50,7 +50,7 @@ func (s *Sender) pending(ctx context.Context, h message.Handle) (m *lotus.Signed
 	if all, err = s.pool.now(ctx); err != nil {
 		return nil, nil, leave, err
 	}
-	if m = byCID(all, h.CID); m == nil {
+	if m = s.form(all, h); m == nil {
 		return nil, all, leave, nil
 	}
 	if leave, err = s.queue.Enter(ctx, m.Message.From); err != nil {

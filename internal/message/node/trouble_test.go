@@ -14,6 +14,7 @@ import (
 	"wdpost/internal/message/escalate"
 	"wdpost/internal/message/messager"
 	"wdpost/internal/message/node"
+	"wdpost/lab/devnet/serve"
 )
 
 // escort carries a message to the chain as the poster does: at every head it is
@@ -228,5 +229,45 @@ func TestAuthServiceAway(t *testing.T) {
 	r.Messager().SetAuthAway(false)
 	if o := <-done; !o.Landed(1) {
 		t.Errorf("%s", o)
+	}
+}
+
+// The answer to a replacement is lost: the message goes by a CID that nobody was
+// told. It was taken for lost after three epochs, and never raised again.
+func TestReplacementWhoseAnswerIsLost(t *testing.T) {
+	r := newRig(t)
+	s := newNode(r)
+	r.Chain().SetBaseFee(big.NewInt(10e9), 30)
+	r.step(t, 1)
+	h, err := s.Push(t.Context(), "stuck", r.post(t, 2), message.Spec{Fees: guideFees})
+	if err != nil {
+		t.Fatal(err)
+	}
+	before, err := s.Find(t.Context(), h)
+	if err != nil {
+		t.Fatal(err)
+	}
+	lift := r.Inject(serve.Fault{Method: "Filecoin.MpoolPush", Times: 1, Err: "connection reset", After: true})
+	if _, err := s.Replace(t.Context(), h, message.Price{}); err == nil {
+		t.Fatal("the answer was not lost")
+	}
+	lift()
+	var o message.Outcome
+	for range 5 {
+		r.step(t, 1)
+		time.Sleep(10 * time.Millisecond) // the age of a look into the mempool
+		if o, err = s.Find(t.Context(), h); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if o.State != message.Pending || !before.Price.Below(o.Price) {
+		t.Errorf("%s at %s, before %s", o, o.Price, before.Price)
+	}
+	if _, err := s.Replace(t.Context(), h, message.Price{FeeCap: big.NewInt(20e9)}); err != nil {
+		t.Errorf("raised again: %v", err)
+	}
+	r.step(t, 2)
+	if o, err := s.Find(t.Context(), h); err != nil || !o.Succeeded() {
+		t.Errorf("%s, %v", o, err)
 	}
 }
