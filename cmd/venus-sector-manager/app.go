@@ -64,6 +64,7 @@ func (a *app) command() *cli.Command {
 					a.utilWhy(),
 					a.utilDoctor(),
 					a.utilAuth(),
+					a.utilMessage(),
 					a.utilConfig(),
 					a.utilLog(),
 					a.utilNotify(),

@@ -50,6 +50,7 @@ func (m *Manager) control() http.Handler {
 		level, err := m.SetLevel(r.FormValue("level"))
 		m.answer(w, map[string]string{"level": level.String()}, err)
 	})
+	mux.HandleFunc("GET /messages", m.serveMessages)
 	mux.HandleFunc("GET /config", func(w http.ResponseWriter, r *http.Request) {
 		m.answer(w, m.Effective(), nil)
 	})
