@@ -7,6 +7,7 @@ import (
 	"github.com/filecoin-project/go-address"
 	"github.com/filecoin-project/go-state-types/big"
 
+	"wdpost/internal/condition"
 	"wdpost/internal/deadline"
 	"wdpost/internal/message"
 	"wdpost/internal/message/escalate"
@@ -16,13 +17,28 @@ import (
 type purse struct {
 	mu     sync.Mutex
 	list   []message.Candidate
+	scarce bool // what is known of the balances keeps a message from being raised
 	budget escalate.Budget
+}
+
+// short notes whether the balances hinder: then they are asked for again, since
+// somebody may have mended it.
+func (p *purse) short(yes bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.scarce = p.scarce || yes
+}
+
+func (p *purse) isShort() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.scarce
 }
 
 func (p *purse) note(list []message.Candidate) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.list = slices.Clone(list)
+	p.list, p.scarce = slices.Clone(list), false
 }
 
 // of tells the balance of a sender, nil if it is not known, and whether another
@@ -56,5 +72,6 @@ func (m *miner) policy(p deadline.Plight) deadline.Step {
 	if d.Act == escalate.Replace { // at once: the next message is decided about before this one is raised
 		m.purse.budget.Book(p.Seen.Handle.ID, d.Price.Total())
 	}
+	m.purse.short(d.Condition == condition.SenderNoFunds || d.Condition == condition.FeeLimitReached)
 	return deadline.Step{Do: acts[d.Act], Price: d.Price, Why: d.Why, Trouble: string(d.Condition), Cost: string(d.Cost)}
 }

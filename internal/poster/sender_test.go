@@ -4,11 +4,14 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"sync/atomic"
 	"testing"
 
 	"github.com/filecoin-project/go-address"
+	"github.com/filecoin-project/go-state-types/big"
 	"github.com/filecoin-project/go-state-types/exitcode"
 
+	"wdpost/internal/condition"
 	"wdpost/internal/lotus"
 	"wdpost/internal/message"
 )
@@ -78,5 +81,41 @@ func TestAPushWithoutAnswerIsRepeatedFromTheSameSender(t *testing.T) {
 				t.Errorf("pushed from %v", sender.from)
 			}
 		}
+	})
+}
+
+// poorSender has one sender, whose balance does not cover a message until it is
+// topped up.
+type poorSender struct {
+	*simSender
+	rich atomic.Bool
+}
+
+func (s *poorSender) Senders(ctx context.Context, w message.Wish) ([]message.Candidate, error) {
+	list, err := s.simSender.Senders(ctx, w)
+	list = list[:1]
+	if !s.rich.Load() {
+		list[0].Balance = big.NewInt(5e9)
+	}
+	return list, err
+}
+
+// TestATopUpIsSeenWhileAMessageWaits: the balances were those of the hand-over
+// until the window closed, and the message was never raised.
+func TestATopUpIsSeenWhileAMessageWaits(t *testing.T) {
+	simulate(t, oneDeadline(1), func(s *sim) {
+		sender := &poorSender{simSender: s.sender}
+		s.adjust = func(cfg *Config) { cfg.Sender = sender }
+		s.start()
+		s.until(44)
+		s.chain.mu.Lock()
+		s.chain.pool[0].held, s.chain.pool[0].cheap = true, true
+		s.chain.mu.Unlock()
+		s.until(48)
+		if s.stood[condition.SenderNoFunds] == "" {
+			t.Error("nobody is told")
+		}
+		sender.rich.Store(true)
+		s.until(110)
 	})
 }

@@ -139,6 +139,23 @@ func (r *run) push(ctx context.Context, b *batch, row ledger.Message, msg *lotus
 // whose end is not known is repeated from the same sender: from another it would
 // be a second message where the service does not keep ids.
 func (r *run) sender(ctx context.Context, b *batch, attempt int) (address.Address, error) {
+	list, err := r.candidates(ctx)
+	if err != nil {
+		return address.Undef, err
+	}
+	if len(list) == 0 {
+		return address.Undef, fmt.Errorf("choose the sender: %w", message.ErrNoSender)
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if tried := b.from[attempt]; tried != address.Undef && !slices.Contains(r.avoid, tried) {
+		return tried, nil
+	}
+	return list[0].Address, nil
+}
+
+// candidates asks who can pay, and notes it in the purse.
+func (r *run) candidates(ctx context.Context) ([]message.Candidate, error) {
 	conf := r.m.conf
 	list, err := ask(ctx, r.limit(), "choose the sender", func(ctx context.Context) ([]message.Candidate, error) {
 		return r.m.cfg.Sender.Senders(ctx, message.Wish{
@@ -146,19 +163,10 @@ func (r *run) sender(ctx context.Context, b *batch, attempt int) (address.Addres
 			WorkerFallback: conf.AllowWorkerFallback, OwnerFallback: conf.AllowOwnerFallback, Need: conf.Fees.Need(1),
 		})
 	})
-	if err != nil {
-		return address.Undef, err
+	if err == nil {
+		r.m.purse.note(list)
 	}
-	if len(list) == 0 {
-		return address.Undef, fmt.Errorf("choose the sender: %w", message.ErrNoSender)
-	}
-	r.m.purse.note(list)
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if tried := b.from[attempt]; tried != address.Undef && !slices.Contains(r.avoid, tried) {
-		return tried, nil
-	}
-	return list[0].Address, nil
+	return list, err
 }
 
 // alreadyThere looks whether the chain shows partitions of the batch as proven.

@@ -68,6 +68,11 @@ func (r *run) watch(ctx context.Context, a deadline.Watch) deadline.Event {
 				first, last = false, seen
 			}
 		}
+		if r.m.purse.isShort() {
+			if _, err := r.candidates(ctx); err != nil && ctx.Err() == nil {
+				r.log.Debug("the senders' balances are not told", attr.Err(err))
+			}
+		}
 		if patience.Sleep(ctx, r.m.cfg.BlockDelay/2) != nil {
 			return nil
 		}
