@@ -131,7 +131,7 @@ func (c *child) watch(ctx context.Context, p *process, isReady, stdoutDone <-cha
 			c.log.Info("external processor ready", attr.PID(p.cmd.Process.Pid), attr.Concurrent(c.proc.Concurrent))
 			c.pool.childUp(c)
 		case <-deadline.C:
-			if reason := c.reason(); reason != "" { // it lives, and says itself what keeps it
+			if reason := c.reason(p); reason != "" { // it lives, and says itself what keeps it
 				c.log.Error("external processor is not ready", attr.Reason(reason), attr.PID(p.cmd.Process.Pid))
 				deadline.Reset(notReadyReminder)
 				continue

@@ -79,6 +79,18 @@ func playChild(role string) {
 		io.Copy(io.Discard, os.Stdin)
 	case "reports": // says why it is not ready until the file named by NAME is there
 		playReporting(os.Getenv("NAME"))
+	case "lastwords": // reports and ends; its successors, with the file named by NAME, say nothing
+		if _, err := os.Stat(os.Getenv("NAME")); err == nil {
+			time.Sleep(time.Minute)
+		}
+		r, err := OpenReporter()
+		if err = errors.Join(err, os.WriteFile(os.Getenv("NAME"), nil, 0o600)); err != nil {
+			panic(err)
+		}
+		if err := r.Report(Report{Conditions: []ReportedCondition{{Kind: "listen_failed", Detail: "port 4698 is taken"}}}); err != nil {
+			panic(err)
+		}
+		os.Exit(1)
 	case "host": // runs a deaf child until it is killed
 		h, err := NewHost(HostConfig{WindowPoSt: []Processor{processor("deaf", "")}, Log: slog.New(slog.NewTextHandler(os.Stderr, nil))})
 		if err != nil {

@@ -24,6 +24,7 @@ type process struct {
 	hung           chan error    // at most one
 
 	takesCancel, takesVanilla bool // guarded by pool.mu
+	reported                  bool // likewise: the latest report is of this process
 }
 
 // startProcess starts the program. Its streams are plain pipes, so that waiting

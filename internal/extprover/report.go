@@ -146,16 +146,16 @@ func (c *child) readReports(log *slog.Logger, p *process) {
 			continue
 		}
 		c.pool.mu.Lock()
-		c.status.Report, c.status.Reported = &report, time.Now()
+		c.status.Report, c.status.Reported, p.reported = &report, time.Now(), true
 		c.pool.mu.Unlock()
 	}
 }
 
-// reason is what the running process says that keeps it from being ready.
-func (c *child) reason() string {
+// reason is what the process itself says that keeps it from being ready.
+func (c *child) reason(p *process) string {
 	c.pool.mu.Lock()
 	defer c.pool.mu.Unlock()
-	if c.status.Report == nil {
+	if !p.reported {
 		return ""
 	}
 	var all []string

@@ -36,6 +36,18 @@ func TestReports(t *testing.T) {
 	}
 }
 
+// TestSilentSuccessor: what a process reported before its end stands until another
+// reports, but does not keep a successor that says nothing from being ended.
+func TestSilentSuccessor(t *testing.T) {
+	child := processor("lastwords", filepath.Join(t.TempDir(), "once"))
+	child.ReadyTimeout = 300 * time.Millisecond
+	h, _ := startHost(t, HostConfig{}, child)
+	waitFor(t, "the silent successor to be ended", func() bool { return status(h, 0).Deaths > 1 })
+	if got := status(h, 0); got.Report == nil || len(got.Report.Conditions) != 1 {
+		t.Errorf("got %+v", got.Report)
+	}
+}
+
 // TestOperatorF8: the last words of a child that ends are logged as an error and
 // stand in its status.
 func TestOperatorF8(t *testing.T) {
