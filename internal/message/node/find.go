@@ -70,13 +70,15 @@ func (s *Sender) offChain(ctx context.Context, h message.Handle, head abi.ChainE
 	signed, gone := s.missed(h.ID, head)
 	switch {
 	case signed != nil:
-		back, err := s.putBack(ctx, signed)
+		refused, err := s.putBack(ctx, signed)
 		if err != nil {
 			return message.Outcome{}, err
 		}
-		if back || head < gone+lostAfter {
+		if refused == nil || head < gone+lostAfter {
 			return s.pendingOutcome(h, all, signed), nil
 		}
+		// Pushing the id again would come to the same message.
+		return message.Outcome{State: message.Dropped, Handle: h, From: signed.Message.From, Reason: "the mempool lost it and does not take it back: " + refused.Error()}, nil
 	case answer != nil && message.Unheard(answer.Error()): // it never had it
 	case head < gone+lostAfter:
 		o := message.Outcome{State: message.Pending, Handle: h, Reason: "neither in the node's mempool nor on the chain"}
@@ -136,18 +138,18 @@ func (s *Sender) wasTakenBack(id string) bool {
 }
 
 // putBack gives the node a message again as it was signed. It is the same
-// message: it cannot be executed twice. Refusals do not count: the search
-// tells what they mean.
-func (s *Sender) putBack(ctx context.Context, signed *lotus.SignedMessage) (bool, error) {
-	_, err := s.node.MpoolPush(ctx, signed)
+// message: it cannot be executed twice. A refusal does not count at once: the
+// search tells what it means.
+func (s *Sender) putBack(ctx context.Context, signed *lotus.SignedMessage) (refused, err error) {
+	_, err = s.node.MpoolPush(ctx, signed)
 	switch {
 	case err == nil:
 		s.pool.forget()
-		return true, nil
+		return nil, nil
 	case errors.Is(err, endpoint.ErrAnswered):
-		return false, nil
+		return err, nil
 	}
-	return false, err
+	return nil, err
 }
 
 func (s *Sender) pendingOutcome(h message.Handle, all []*lotus.SignedMessage, p *lotus.SignedMessage) message.Outcome {

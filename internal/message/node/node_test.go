@@ -138,3 +138,28 @@ func TestWhatHasLeftTheMempoolIsNotTakenBack(t *testing.T) {
 		})
 	}
 }
+
+// What the mempool lost and does not take back was unknown, and a push of its id
+// came to the same message: nothing was sent any more, from nobody.
+func TestWhatTheMempoolDoesNotTakeBackIsDropped(t *testing.T) {
+	w := messagetest.NewWorld()
+	s := node.New(node.Config{API: w.Node(true), PollInterval: time.Nanosecond})
+	h, err := s.Push(t.Context(), "a", messagetest.Post(1), message.Spec{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.Drop("pruned")
+	w.Fault(func(method string) (bool, error) {
+		if method == "replace" {
+			return false, &endpoint.CallError{Service: "node", Kind: endpoint.ErrAnswered, Err: errors.New("mpool push: not enough funds (required: 5, balance: 0): not enough funds to execute transaction")}
+		}
+		return true, nil
+	})
+	if o, err := s.Find(t.Context(), h); err != nil || o.State != message.Pending {
+		t.Errorf("at once: %+v, %v", o, err)
+	}
+	w.Advance(4)
+	if o, err := s.Find(t.Context(), h); err != nil || o.State != message.Dropped || !message.LacksFunds(o.Reason) {
+		t.Errorf("later: %+v, %v", o, err)
+	}
+}
