@@ -18,6 +18,9 @@ import (
 )
 
 func main() {
+	if run.VersionAsked(os.Args, os.Stdout) {
+		return
+	}
 	ctx, _, release := run.Signals(context.Background())
 	err := newCommand(os.Stdout, os.Stderr, os.Getenv).Run(ctx, os.Args)
 	release()

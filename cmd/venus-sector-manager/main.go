@@ -24,6 +24,9 @@ func main() { os.Exit(realMain()) }
 
 func realMain() int {
 	process.ServeIfAsked() // before anything is opened: it may be the reader of stores
+	if run.VersionAsked(os.Args, os.Stdout) {
+		return 0
+	}
 	soft, hard, release := run.Signals(context.Background())
 	defer release()
 	log, level := run.NewLeveledLogger(os.Stderr, os.Getenv("RUST_LOG"))

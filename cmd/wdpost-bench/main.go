@@ -19,6 +19,9 @@ import (
 )
 
 func main() {
+	if run.VersionAsked(os.Args, os.Stdout) {
+		return
+	}
 	soft, _, release := run.Signals(context.Background())
 	defer release()
 	if err := command().Run(soft, os.Args); err != nil {

@@ -18,6 +18,9 @@ import (
 )
 
 func main() {
+	if run.VersionAsked(os.Args, os.Stdout) {
+		return
+	}
 	lotus.UseNetwork(cluster.NetworkName)
 	soft, _, release := run.Signals(context.Background())
 	defer release()

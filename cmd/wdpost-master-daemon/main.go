@@ -26,6 +26,9 @@ import (
 func main() { os.Exit(realMain()) }
 
 func realMain() int {
+	if run.VersionAsked(os.Args, os.Stdout) {
+		return 0
+	}
 	soft, _, release := run.Signals(context.Background())
 	defer release()
 	_, unhook := run.Hangups() // a closed terminal ends no master

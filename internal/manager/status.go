@@ -95,13 +95,14 @@ type BatchStatus struct {
 
 // RunStatus is a deadline as the ledger keeps it.
 type RunStatus struct {
-	Deadline   uint64 `json:"deadline"`
-	Open       int64  `json:"open"`
-	Partitions string `json:"partitions"`
-	Verdict    string `json:"verdict"` // empty while it goes on
-	Reason     string `json:"reason,omitempty"`
-	Proven     int    `json:"proven"`
-	Skipped    int    `json:"skipped"`
+	Deadline    uint64 `json:"deadline"`
+	PeriodStart int64  `json:"periodStart"`
+	Open        int64  `json:"open"`
+	Partitions  string `json:"partitions"`
+	Verdict     string `json:"verdict"` // empty while it goes on
+	Reason      string `json:"reason,omitempty"`
+	Proven      int    `json:"proven"`
+	Skipped     int    `json:"skipped"`
 }
 
 // StoreStatus is one configured store.
@@ -232,7 +233,7 @@ func (m *Manager) fillPoster(s *MinerStatus, p poster.MinerStatus) {
 }
 
 func runStatus(r ledger.Run) RunStatus {
-	s := RunStatus{Deadline: r.Deadline, Open: r.Open, Partitions: r.Partitions.String()}
+	s := RunStatus{Deadline: r.Deadline, PeriodStart: r.PeriodStart, Open: r.Open, Partitions: r.Partitions.String()}
 	if r.Ended != nil {
 		s.Verdict, s.Reason, s.Proven, s.Skipped = r.Ended.Verdict, r.Ended.Reason, r.Ended.Proven, r.Ended.Skipped
 	}

@@ -67,6 +67,9 @@ func (w wall) View(ctx context.Context) dashboard.View {
 			}
 			v.Messages = append(v.Messages, messagesOf(name, d, times)...)
 		}
+		if w, open := openWindow(name, miner, times); open {
+			v.Windows = append(v.Windows, w)
+		}
 	}
 	slices.SortStableFunc(v.Windows, func(a, b dashboard.Window) int {
 		return cmp.Or(a.ClosesAt.Compare(b.ClosesAt), cmp.Compare(a.Miner, b.Miner))
@@ -130,6 +133,25 @@ func windowRow(miner string, d RunningDeadline, times func(abi.ChainEpoch) time.
 		w.Batches = append(w.Batches, dashboard.Batch{Partitions: b.Partitions, Stage: b.Stage, Note: b.Error, Message: b.Message})
 	}
 	return w
+}
+
+// openWindow is the open window of a miner where the work on its deadline is
+// over already, with how it ended.
+func openWindow(name string, s MinerStatus, times func(abi.ChainEpoch) time.Time) (dashboard.Window, bool) {
+	if s.Deadline == nil || slices.ContainsFunc(s.Running, func(d RunningDeadline) bool { return d.Kind == "post" && d.Open == s.Open }) {
+		return dashboard.Window{}, false
+	}
+	w := dashboard.Window{Miner: name, Deadline: *s.Deadline, Open: int64(s.Open), Close: int64(s.Close), OpensAt: times(s.Open), ClosesAt: times(s.Close)}
+	for _, r := range s.Recent {
+		if r.Open == int64(s.Open) {
+			w.Verdict, w.PeriodStart = r.Verdict, r.PeriodStart
+			if r.Partitions != "" {
+				w.Batches = []dashboard.Batch{{Partitions: r.Partitions, Stage: "landed", Skipped: r.Skipped, Note: r.Reason}}
+			}
+			return w, true
+		}
+	}
+	return w, false
 }
 
 // messagesOf lists what a deadline has handed over and not yet seen deep.

@@ -69,3 +69,18 @@ func contextThatEnded(t *testing.T) (context.Context, context.CancelFunc) {
 	cancel()
 	return ctx, cancel
 }
+
+// TestTheOpenWindowIsShownToItsClose: also when the work on it is over.
+func TestTheOpenWindowIsShownToItsClose(t *testing.T) {
+	index := uint64(3)
+	at := func(e abi.ChainEpoch) time.Time { return time.Unix(int64(e)*30, 0) }
+	s := MinerStatus{Deadline: &index, Open: 3060, Close: 3120, Recent: []RunStatus{{Deadline: 3, PeriodStart: 2880, Open: 3060, Partitions: "0,1", Verdict: "proven", Skipped: 2}}}
+	w, open := openWindow("t01000", s, at)
+	if !open || w.Verdict != "proven" || w.PeriodStart != 2880 || len(w.Batches) != 1 || w.Batches[0].Skipped != 2 || !w.ClosesAt.Equal(at(3120)) {
+		t.Errorf("%t %+v", open, w)
+	}
+	s.Running = []RunningDeadline{{Kind: "post", Deadline: 3, Open: 3060}}
+	if _, open := openWindow("t01000", s, at); open {
+		t.Error("a deadline that is worked on stands twice")
+	}
+}
