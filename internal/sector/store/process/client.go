@@ -33,7 +33,8 @@ const (
 // Client is a store.Backend whose calls are carried out by a reader process,
 // which is started at the first call.
 type Client struct {
-	log *slog.Logger
+	log      *slog.Logger
+	patience time.Duration // for an answer that needs no store
 
 	mu     sync.Mutex
 	now    *session
@@ -47,7 +48,7 @@ func New(log *slog.Logger) *Client {
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)
 	}
-	return &Client{log: log}
+	return &Client{log: log, patience: 20 * time.Second}
 }
 
 // Close ends the reader process without waiting for what hangs in it. Calls
@@ -92,6 +93,7 @@ func (c *Client) session() (*session, error) {
 		return nil, fmt.Errorf("%w: start the process that reads stores: %w", store.ErrHere, err)
 	}
 	c.now = s
+	go s.heed(c.patience, c.log)
 	return s, nil
 }
 
@@ -256,7 +258,8 @@ type session struct {
 	calls  map[uint64]*pending
 	next   uint64
 	ended  bool
-	killed bool // by us
+	gone   chan struct{} // closed with ended
+	killed bool          // by us
 }
 
 // start runs this program once more as a reader.
@@ -284,7 +287,7 @@ func start(log *slog.Logger) (*session, error) {
 	if err := cmd.Start(); err != nil {
 		return nil, errors.Join(err, in.Close(), out.Close(), complaints.Close())
 	}
-	s := &session{cmd: cmd, in: in, out: out, calls: map[uint64]*pending{}}
+	s := &session{cmd: cmd, in: in, out: out, calls: map[uint64]*pending{}, gone: make(chan struct{})}
 	go s.follow(complaints, log)
 	return s, nil
 }
@@ -352,7 +355,10 @@ func (s *session) receive(r io.Reader) error {
 func (s *session) end() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.ended = true
+	if !s.ended {
+		s.ended = true
+		close(s.gone)
+	}
 	for id, call := range s.calls {
 		delete(s.calls, id)
 		call.done <- outcome{err: errEnded}
@@ -370,10 +376,48 @@ func (s *session) kill() {
 	s.mu.Lock()
 	s.killed = true
 	s.mu.Unlock()
+	s.abandon()
+}
+
+// abandon is kill for whatever reason.
+func (s *session) abandon() {
 	s.end()
 	_ = s.in.Close()
 	_ = s.cmd.Process.Kill()
 	_ = s.out.Close()
+}
+
+// heed gives a process up that does not answer what needs no store. One that was
+// killed while a read hangs in the kernel is such: its pipes stay open.
+func (s *session) heed(patience time.Duration, log *slog.Logger) {
+	tick := time.NewTicker(patience / 4)
+	defer tick.Stop()
+	for {
+		select {
+		case <-tick.C:
+		case <-s.gone:
+			return
+		}
+		s.mu.Lock()
+		idle := len(s.calls) == 0
+		s.mu.Unlock()
+		if idle {
+			continue
+		}
+		answered := make(chan struct{})
+		go func() {
+			defer close(answered)
+			_, _ = s.call(opClose, putUint(nil, 0), nil) // no file has the handle 0: refused at once
+		}()
+		late := time.NewTimer(patience)
+		select {
+		case <-answered:
+		case <-late.C:
+			log.Warn("the process that reads stores does not answer; another takes its place", attr.PID(s.cmd.Process.Pid), attr.SilentFor(patience))
+			s.abandon()
+		}
+		late.Stop()
+	}
 }
 
 // call sends a request and waits for the answer. into takes the data of a read.

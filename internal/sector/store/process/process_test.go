@@ -204,6 +204,30 @@ func TestReaderThatIsNotUnderstoodEnds(t *testing.T) {
 	}
 }
 
+// TestReaderThatDoesNotAnswer: a reader that is there and does nothing, as one that
+// was killed while a read hangs in the kernel, is replaced.
+func TestReaderThatDoesNotAnswer(t *testing.T) {
+	dir := t.TempDir()
+	c := newClient(t)
+	c.patience = 400 * time.Millisecond
+	c.Stat([]string{dir}, false)
+	first := c.PID()
+	if err := syscall.Kill(first, syscall.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
+	answer := make(chan store.Info, 1)
+	go func() { answer <- c.Stat([]string{dir}, false)[0] }()
+	select {
+	case info := <-answer:
+		if info.Err != nil || c.PID() == first {
+			t.Errorf("%+v", info)
+		}
+	case <-time.After(10 * time.Second):
+		t.Error("no answer")
+		_ = syscall.Kill(first, syscall.SIGKILL)
+	}
+}
+
 // TestReaderIgnoresStops: a stop of the whole service leaves the reader to the
 // daemon, which may still need it.
 func TestReaderIgnoresStops(t *testing.T) {
