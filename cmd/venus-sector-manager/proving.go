@@ -47,6 +47,7 @@ func (a *app) utilSealer() *cli.Command {
 					},
 					Action: a.provingCheck,
 				},
+				a.provingCompute(),
 				{Name: "sector-info", Usage: "what the chain knows of sectors", ArgsUsage: "NUMBER…", Action: a.provingSectorInfo},
 			},
 			Action: a.needSubcommand,

@@ -51,6 +51,7 @@ func (m *Manager) control() http.Handler {
 		m.answer(w, map[string]string{"level": level.String()}, err)
 	})
 	mux.HandleFunc("GET /messages", m.serveMessages)
+	mux.HandleFunc("POST /rehearse", m.serveRehearsal)
 	mux.HandleFunc("GET /config", func(w http.ResponseWriter, r *http.Request) {
 		m.answer(w, m.Effective(), nil)
 	})

@@ -9,6 +9,7 @@ import (
 	"net"
 	"path/filepath"
 	"slices"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -50,24 +51,25 @@ type Manager struct {
 	board   *condition.Board
 	started time.Time
 
-	settings atomic.Pointer[settings] // in force
-	node     Node
-	host     Host // nil without external processors
-	stores   *stores
-	records  *records
-	provers  *provers
-	miners   *miners
-	network  atomic.Pointer[network] // nil before the node's first answer
-	figures  *figures
-	book     *history.Book
-	diary    *diary
-	viewers  viewers
-	notifier Notifier
-	today    tally
-	folded   atomic.Int64 // when the verdict was last made, in Unix nanoseconds
-	teller   *teller
-	reloads  chan reload
-	down     map[string]time.Time // processors by name: not ready since; of fold
+	settings   atomic.Pointer[settings] // in force
+	node       Node
+	host       Host // nil without external processors
+	stores     *stores
+	records    *records
+	provers    *provers
+	miners     *miners
+	network    atomic.Pointer[network] // nil before the node's first answer
+	figures    *figures
+	book       *history.Book
+	diary      *diary
+	viewers    viewers
+	notifier   Notifier
+	today      tally
+	folded     atomic.Int64 // when the verdict was last made, in Unix nanoseconds
+	teller     *teller
+	reloads    chan reload
+	rehearsing sync.Mutex           // held by the one that is under way
+	down       map[string]time.Time // processors by name: not ready since; of fold
 }
 
 // New reads the configuration. It refuses only what could never prove anything.

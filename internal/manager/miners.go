@@ -50,6 +50,7 @@ type minerRun struct {
 // joinedMiner is an admitted miner.
 type joinedMiner struct {
 	info    *lotus.MinerInfo
+	prover  *minerProver
 	poster  Poster  // nil where WindowPoSt is not made
 	winning Winning // nil where WinningPoSt is not answered
 }
@@ -199,7 +200,7 @@ func (ms *miners) admit(ctx context.Context, conf config.Miner) (*joinedMiner, e
 	if err != nil {
 		return nil, err
 	}
-	j := &joinedMiner{info: info}
+	j := &joinedMiner{info: info, prover: prover}
 	if n.post {
 		if j.poster, err = ms.m.newPoster(conf, prover); err != nil {
 			return nil, err
