@@ -317,14 +317,15 @@ func (r *rehearsal) prove(ctx context.Context, s share) (RehearsalBatch, error) 
 }
 
 // question asks for a proof that no answer from before can stand for: its round
-// is one of its own. It is worthless after the length of a window.
+// is one of its own. The queue serves first what ends first, so its end lies
+// behind that of every real deadline that may begin meanwhile.
 func (r *rehearsal) question(s share, good map[uint64][]poster.Files) task.Question {
 	delay := r.m.network.Load().clock.BlockDelay
 	index := r.at.Index
 	now := time.Now()
 	q := task.Question{
 		MinerID: r.conf.Actor, ProofType: post.ProofType(r.j.info.WindowPoStProofType).String(), Seed: r.seed, AllowSkip: true,
-		NotAfter: now.Add(time.Duration(r.at.Close-r.at.Challenge) * delay).Unix(), Deadline: &index, Partitions: s.partitions, Round: int(now.Unix()),
+		NotAfter: now.Add(2 * time.Duration(r.at.Close-r.at.Challenge) * delay).Unix(), Deadline: &index, Partitions: s.partitions, Round: int(now.Unix()),
 	}
 	for _, sector := range s.sectors {
 		if files := good[sector.Number]; len(files) > 0 {

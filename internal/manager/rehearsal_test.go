@@ -131,7 +131,7 @@ func TestRehearsalProvesARealDeadline(t *testing.T) {
 		t.Errorf("margin %s, left %s: want 35m less what it took, and the 56 epochs after Open + 4", got.Margin, got.Left)
 	}
 	q := p.asked[0]
-	if q.Seed[31] != 0x3f || len(q.Replicas) != 1 || q.Replicas[0].SectorID != 7 || q.Replicas[0].CommR[31] != 7 || q.Round == 0 || q.NotAfter == 0 || !q.AllowSkip || *q.Deadline != 3 {
+	if q.Seed[31] != 0x3f || len(q.Replicas) != 1 || q.Replicas[0].SectorID != 7 || q.Replicas[0].CommR[31] != 7 || q.Round == 0 || time.Until(time.Unix(q.NotAfter, 0)) < 75*time.Minute || !q.AllowSkip || *q.Deadline != 3 {
 		t.Errorf("asked %+v", q)
 	}
 	p.invalid = true
