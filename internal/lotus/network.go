@@ -10,8 +10,11 @@ const MainNetworkName = "mainnet"
 // when it knows the network and before other goroutines format addresses; the
 // setting is go-address's own and process-wide.
 func UseNetwork(name string) {
-	address.CurrentNetwork = address.Testnet
+	letter := address.Testnet
 	if name == MainNetworkName {
-		address.CurrentNetwork = address.Mainnet
+		letter = address.Mainnet
+	}
+	if address.CurrentNetwork != letter { // writing what is there would race with those who read
+		address.CurrentNetwork = letter
 	}
 }

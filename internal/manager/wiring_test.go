@@ -8,8 +8,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/filecoin-project/go-address"
-
 	"wdpost/internal/config"
 	"wdpost/internal/extprover"
 	"wdpost/internal/notify"
@@ -225,7 +223,7 @@ func TestBoardReachesTheRooms(t *testing.T) {
 // are configured.
 func TestSenderWish(t *testing.T) {
 	w := build(t, "Miners[].PoSt.Sender", `"`+otherSender+`"`)
-	ctx, cancel := contextUntil(t, func() bool { return w.wish.Miner != address.Undef })
+	ctx, cancel := contextUntil(t, w.wished.Load)
 	defer cancel()
 	if err := w.miners.checkSender(ctx, w.settings.Load().manager.Miners[0]); err != nil {
 		t.Fatal(err)

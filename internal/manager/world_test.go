@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -47,6 +48,7 @@ type world struct {
 	node     *node.Config
 	payers   payers.Config
 	wish     message.Wish
+	wished   atomic.Bool
 	sqlite   *sqlite.Config
 	mongo    *mongo.Config
 	host     extprover.HostConfig
@@ -235,6 +237,7 @@ type fakePayers struct{ w *world }
 
 func (p fakePayers) Senders(_ context.Context, wish message.Wish) ([]message.Candidate, error) {
 	p.w.wish = wish
+	p.w.wished.Store(true)
 	return nil, message.ErrNoSender
 }
 

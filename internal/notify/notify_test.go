@@ -8,7 +8,9 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -23,8 +25,24 @@ var away = condition.Condition{Kind: condition.NodeGone, Subject: "ws://node", D
 type testBench struct {
 	*Notifier
 	board *condition.Board
-	got   []Message
-	err   error // what the receiver answers
+
+	mu  sync.Mutex
+	got []Message
+	err error // what the receiver answers
+}
+
+// told is what the receiver got.
+func (b *testBench) told() []Message {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return slices.Clone(b.got)
+}
+
+// answer is what the receiver says from now on.
+func (b *testBench) answer(err error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.err = err
 }
 
 func newBench(t *testing.T) *testBench {
@@ -38,6 +56,8 @@ func newBench(t *testing.T) *testBench {
 		t.Fatal(err)
 	}
 	b.desks[0].post = func(_ context.Context, m Message) error {
+		b.mu.Lock()
+		defer b.mu.Unlock()
 		if b.err == nil {
 			b.got = append(b.got, m)
 		}
@@ -59,30 +79,36 @@ func with(t *testing.T, f func(b *testBench)) {
 	})
 }
 
+// pass lets simulated time go by, and everybody do what is due then.
+func pass(d time.Duration) {
+	time.Sleep(d)
+	synctest.Wait()
+}
+
 func TestBeginRepeatEnd(t *testing.T) {
 	with(t, func(b *testBench) {
 		b.board.Set(away)
 		b.board.Set(condition.Condition{Kind: condition.MinerNotAdmitted, Subject: "t01008"})
 		b.board.Set(condition.Condition{Kind: condition.RestartNeeded}) // costs nothing: not told
-		time.Sleep(29 * time.Second)
-		if len(b.got) != 1 || len(b.got[0].Began) != 2 {
-			t.Fatalf("within 29 s: %+v", b.got)
+		pass(29 * time.Second)
+		if len(b.told()) != 1 || len(b.told()[0].Began) != 2 {
+			t.Fatalf("within 29 s: %+v", b.told())
 		}
-		if text := b.got[0].Text(); !strings.Contains(text, "node_gone ws://node (costs window)") || !strings.Contains(text, "connection refused") || !strings.Contains(text, "→ See whether") {
+		if text := b.told()[0].Text(); !strings.Contains(text, "node_gone ws://node (costs window)") || !strings.Contains(text, "connection refused") || !strings.Contains(text, "→ See whether") {
 			t.Errorf("text: %s", text)
 		}
-		time.Sleep(5 * time.Hour)
-		if len(b.got) != 1 {
-			t.Fatalf("told again too early: %+v", b.got[1:])
+		pass(5 * time.Hour)
+		if len(b.told()) != 1 {
+			t.Fatalf("told again too early: %+v", b.told()[1:])
 		}
-		time.Sleep(time.Hour + time.Minute)
-		if len(b.got) != 2 || len(b.got[1].Stands) != 2 {
-			t.Fatalf("after six hours: %+v", b.got)
+		pass(time.Hour + time.Minute)
+		if len(b.told()) != 2 || len(b.told()[1].Stands) != 2 {
+			t.Fatalf("after six hours: %+v", b.told())
 		}
 		b.board.Clear(away.Kind, away.Subject)
-		time.Sleep(10 * time.Second)
-		if len(b.got) != 3 || len(b.got[2].Ended) != 1 || !strings.Contains(b.got[2].Text(), "over after 6h") {
-			t.Fatalf("after the end: %+v", b.got)
+		pass(10 * time.Second)
+		if len(b.told()) != 3 || len(b.told()[2].Ended) != 1 || !strings.Contains(b.told()[2].Text(), "over after 6h") {
+			t.Fatalf("after the end: %+v", b.told())
 		}
 	})
 }
@@ -92,19 +118,19 @@ func TestBeginRepeatEnd(t *testing.T) {
 func TestShortOnesAreNotTold(t *testing.T) {
 	with(t, func(b *testBench) {
 		b.board.Set(away)
-		time.Sleep(time.Second)
+		pass(time.Second)
 		b.board.Clear(away.Kind, away.Subject)
-		time.Sleep(time.Minute)
-		if len(b.got) != 0 {
-			t.Fatalf("told: %+v", b.got)
+		pass(time.Minute)
+		if len(b.told()) != 0 {
+			t.Fatalf("told: %+v", b.told())
 		}
 		b.board.Set(away)
-		time.Sleep(time.Minute)
+		pass(time.Minute)
 		b.board.Clear(away.Kind, away.Subject)
 		b.board.Set(away)
-		time.Sleep(time.Minute)
-		if len(b.got) != 1 {
-			t.Fatalf("told: %+v", b.got)
+		pass(time.Minute)
+		if len(b.told()) != 1 {
+			t.Fatalf("told: %+v", b.told())
 		}
 	})
 }
@@ -113,21 +139,21 @@ func TestShortOnesAreNotTold(t *testing.T) {
 // meanwhile that is a condition.
 func TestReceiverAway(t *testing.T) {
 	with(t, func(b *testBench) {
-		b.err = errors.New("away")
+		b.answer(errors.New("away"))
 		b.board.Set(away)
 		b.Event(Event{Name: "deadline_missed", Text: "deadline 3 missed"})
-		time.Sleep(time.Minute)
+		pass(time.Minute)
 		if list := b.board.List(); len(list) != 2 || list[1].Kind != condition.NotificationsFail {
 			t.Fatalf("conditions %+v", list)
 		}
 		second := condition.Condition{Kind: condition.MinerNotAdmitted, Subject: "t01008"}
 		b.board.Set(second)
-		time.Sleep(time.Minute)
+		pass(time.Minute)
 		b.board.Clear(second.Kind, second.Subject) // nobody heard of it
-		b.err = nil
-		time.Sleep(10 * time.Minute)
-		if len(b.got) != 1 || len(b.got[0].Began) != 1 || len(b.got[0].Ended) != 0 || len(b.got[0].Events) != 1 {
-			t.Fatalf("delivered %+v", b.got)
+		b.answer(nil)
+		pass(10 * time.Minute)
+		if len(b.told()) != 1 || len(b.told()[0].Began) != 1 || len(b.told()[0].Ended) != 0 || len(b.told()[0].Events) != 1 {
+			t.Fatalf("delivered %+v", b.told())
 		}
 		if list := b.board.List(); len(list) != 1 {
 			t.Errorf("conditions %+v", list)

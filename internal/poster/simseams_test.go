@@ -160,7 +160,6 @@ type simProver struct {
 	broken map[uint64]bool // unreadable, though their files exist
 	blind  map[uint64]int  // unreadable for the first so many rounds: another slave sees them
 	badDir string          // unreadable in this folder
-	rounds int             // the highest asked for
 	wrong  bool            // makes proofs that do not verify
 	peer   bool            // knows nothing of AllowSkip
 }
@@ -177,7 +176,6 @@ func (p *simProver) ProveWindowPoSt(ctx context.Context, q task.Question) (task.
 	var a task.Answer
 	var good []uint64
 	for _, r := range q.Replicas {
-		p.rounds = max(p.rounds, q.Round)
 		switch {
 		case p.broken[r.SectorID]:
 			a.Faults = append(a.Faults, r.SectorID)
