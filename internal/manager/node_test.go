@@ -327,6 +327,7 @@ func TestFieldF4NoStoreForMiner(t *testing.T) {
 func TestFieldF18DamagedIndex(t *testing.T) {
 	n := startNetwork(t)
 	d := startManager(t, n.Node().Multiaddr("ws"), n.Token(), 1008)
+	d.wait(t, "the miner", func() bool { return d.Ready() == nil })
 	store := storeOfOne(t)
 	index := sector.OpenIndex(d.home)
 	_, err := sector.Attach(t.Context(), sector.AttachConfig{

@@ -111,9 +111,10 @@ func NewWatch(cfg WatchConfig) *Watch {
 
 // Look asks each folder once, for at most ten seconds, and tells log and board
 // what has changed. It returns an error for those that are something else than a
-// folder: the configuration is wrong. Missing ones may come back.
-func (w *Watch) Look(ctx context.Context) error {
-	ctx, cancel := context.WithTimeoutCause(ctx, lookPatience, fmt.Errorf("%w: no answer within %s", ErrTimeout, lookPatience))
+// folder: the configuration is wrong. Missing ones may come back. Where the
+// caller's context ends first, nothing has changed.
+func (w *Watch) Look(caller context.Context) error {
+	ctx, cancel := context.WithTimeoutCause(caller, lookPatience, fmt.Errorf("%w: no answer within %s", ErrTimeout, lookPatience))
 	defer cancel()
 	found := make([]Seen, len(w.cfg.Stores))
 	var wg sync.WaitGroup
@@ -121,6 +122,9 @@ func (w *Watch) Look(ctx context.Context) error {
 		wg.Go(func() { found[i] = LookAt(ctx, w.cfg.Guard, s.Path) })
 	}
 	wg.Wait()
+	if err := caller.Err(); err != nil {
+		return err // a stop is no trouble of the stores
+	}
 	var wrong []error
 	for i, s := range w.cfg.Stores {
 		if errors.Is(found[i].Err, ErrNoDirectory) {
