@@ -20,6 +20,7 @@ const (
 // proven and no proof to be sent twice.
 func troubled(t *testing.T, flags []string, windows [][]string) {
 	t.Helper()
+	t.Parallel() // a cluster mostly waits for its epochs
 	argv := []string{
 		filepath.Join(binDir, "wdpost-devnet"), "--workdir", filepath.Join(t.TempDir(), "work"), "--bin", binDir, "--lines",
 		"--sectors", "8", "--period-deadlines", "4", "--window", fmt.Sprint(troubleWindow), "--deadlines", fmt.Sprint(len(windows) + 1),
