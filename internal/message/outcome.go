@@ -40,6 +40,23 @@ type Price struct {
 	FeeCap   big.Int // attoFIL, the most paid for a unit of gas
 	Premium  big.Int // attoFIL, of that the block producer's part
 	GasLimit int64   // units of gas
+
+	// OlderMost bounds what raising one older message of the sender, which goes
+	// before, may cost in all, in attoFIL. Nil or zero: no bound.
+	OlderMost big.Int
+}
+
+// Older is the price to which an older message of price old is raised so that it
+// does not hold up one of price p. It keeps its own gas limit, and is refused
+// where it would cost more than OlderMost.
+func (p Price) Older(old Price) (Price, error) {
+	to := Price{FeeCap: p.FeeCap, Premium: p.Premium}
+	if most := orZero(p.OlderMost); most.Sign() > 0 {
+		if total := old.Raised(to).Total(); total.GreaterThan(most) {
+			return Price{}, fmt.Errorf("%w: raising the older message could cost %s attoFIL, MaxFee allows %s: replace it by hand, or raise MaxFee", ErrRefused, total, most)
+		}
+	}
+	return to, nil
 }
 
 // Total is the most that a message of this price can cost: FeeCap × GasLimit.

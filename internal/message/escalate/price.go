@@ -94,6 +94,7 @@ func (c Case) raise(l Limits, d Decision) Decision {
 		d.Why = fmt.Sprintf("%s; it needs a fee cap of %s attoFIL, and %s allows %s", d.Why, least, why, most)
 		return d
 	}
+	next.OlderMost = c.mostFor(l, old.GasLimit)
 	d.Act, d.Price = Replace, next
 	return d
 }

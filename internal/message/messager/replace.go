@@ -34,11 +34,14 @@ func (s *Sender) Replace(ctx context.Context, h message.Handle, to message.Price
 	case msg.State != Filled:
 		return h, fmt.Errorf("%w: message %s is %s, there is no signed message to replace", message.ErrRefused, h, msg.outcome(h))
 	}
-	older, _ := s.older(ctx, msg)                                     // where they are not told it is raised alone: better than not at all
-	blocking := message.Price{FeeCap: to.FeeCap, Premium: to.Premium} // each keeps its own gas limit
+	older, _ := s.older(ctx, msg) // where they are not told it is raised alone: better than not at all
 	for _, o := range older {
-		if o.price().Below(to) {
-			if _, err := s.replace(ctx, o, blocking); err != nil {
+		if old := o.price(); old.Below(to) {
+			price, err := to.Older(old)
+			if err == nil {
+				_, err = s.replace(ctx, o, price)
+			}
+			if err != nil {
 				return h, fmt.Errorf("raising nonce %d, which goes before: %w", o.Nonce, err)
 			}
 		}

@@ -24,10 +24,13 @@ func (s *Sender) Replace(ctx context.Context, h message.Handle, to message.Price
 	if old == nil {
 		return h, fmt.Errorf("%w: message %s is not pending, there is nothing to replace", message.ErrRefused, h)
 	}
-	blocking := message.Price{FeeCap: to.FeeCap, Premium: to.Premium} // each keeps its own gas limit
 	for _, b := range before(all, old.Message.From, old.Message.Nonce) {
-		if priceOf(b.Message).Below(to) {
-			if _, err := s.resign(ctx, b.Message, blocking); err != nil {
+		if old := priceOf(b.Message); old.Below(to) {
+			price, err := to.Older(old)
+			if err == nil {
+				_, err = s.resign(ctx, b.Message, price)
+			}
+			if err != nil {
 				return h, fmt.Errorf("raising nonce %d, which goes before: %w", b.Message.Nonce, err)
 			}
 		}
