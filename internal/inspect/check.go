@@ -19,7 +19,8 @@ type Wanted struct {
 
 // Checker looks whether sectors could be proven from here.
 type Checker interface {
-	Look(ctx context.Context, miner uint64, wanted []sector.Wanted, read bool) []sector.Checked
+	// Check looks at existence and size, or also reads where strict is set.
+	Check(ctx context.Context, miner uint64, wanted []sector.Wanted, strict bool) []sector.Checked
 }
 
 // Wanted lists the live sectors of a deadline with what the chain knows of each.
@@ -79,7 +80,7 @@ func Check(ctx context.Context, c Checker, miner, deadline uint64, wanted []Want
 		ask[i] = w.Wanted
 		list[i] = CheckedSector{Deadline: deadline, Partition: w.Partition, Sector: w.Number}
 	}
-	for i, got := range c.Look(ctx, miner, ask, read) {
+	for i, got := range c.Check(ctx, miner, ask, read) {
 		err := wanted[i].Err
 		if err == nil {
 			err = got.Err

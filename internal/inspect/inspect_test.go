@@ -176,7 +176,7 @@ func check(t *testing.T, errs ...error) {
 // lookAt finds sector 5 bad.
 type lookAt struct{}
 
-func (lookAt) Look(_ context.Context, _ uint64, wanted []sector.Wanted, _ bool) []sector.Checked {
+func (lookAt) Check(_ context.Context, _ uint64, wanted []sector.Wanted, _ bool) []sector.Checked {
 	list := make([]sector.Checked, len(wanted))
 	for i, w := range wanted {
 		if w.Number == 5 {

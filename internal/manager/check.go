@@ -1,7 +1,6 @@
 package manager
 
 import (
-	"context"
 	"log/slog"
 
 	"wdpost/internal/attr"
@@ -24,28 +23,15 @@ func NewCheck(home string, cfg config.Manager, log *slog.Logger) *Check {
 	guard := sector.NewGuard(sector.GuardConfig{
 		Timeout: p.SingleCheckTimeout.D(), Parallel: p.ParallelCheckLimit, MaxStuck: p.MaxStuck, Backend: files, Log: log,
 	})
-	index := sector.OpenIndex(home)
-	var whole []sector.Store
+	var configured []sector.Store
 	for _, w := range cfg.Common.PersistStores {
-		store := storeOf(w, false)
-		guard.Name(store.Path, w.Name)
-		if _, err := sector.NewLocator(index, []sector.Store{store}, log); err != nil {
-			log.Warn("store left out", attr.Store(w.Name), attr.Err(err))
-			continue
-		}
-		whole = append(whole, store)
+		configured = append(configured, storeOf(w, false))
 	}
-	locator, err := sector.NewLocator(index, whole, log)
-	if err != nil { // each of them was whole just now
-		log.Warn("stores left out", attr.Err(err))
-		locator, _ = sector.NewLocator(index, nil, log) // of no store: nothing to refuse
+	locator, broken := locate(home, guard, configured, log)
+	for name, err := range broken {
+		log.Warn("store left out", attr.Store(name), attr.Err(err))
 	}
 	return &Check{Checker: sector.NewChecker(locator, guard), files: files}
-}
-
-// Look checks sectors: by existence and size, or by reading.
-func (c *Check) Look(ctx context.Context, miner uint64, wanted []sector.Wanted, read bool) []sector.Checked {
-	return c.Check(ctx, miner, wanted, read)
 }
 
 // Close ends the processes that read the stores.

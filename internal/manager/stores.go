@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"maps"
 	"reflect"
 	"slices"
@@ -111,30 +112,37 @@ func storeOf(w config.PersistStore, scan bool) sector.Store {
 	}
 }
 
-// open builds the set anew. mu is held.
-func (s *stores) open() {
-	index := sector.OpenIndex(s.m.cfg.Home)
-	set := &storeSet{broken: map[string]error{}, configured: s.configured()}
+// locate makes a locator of the stores whose records are whole, and says by name
+// why the others are left out.
+func locate(home string, guard *sector.Guard, configured []sector.Store, log *slog.Logger) (*sector.Locator, map[string]error) {
+	index, broken := sector.OpenIndex(home), map[string]error{}
 	var whole []sector.Store
-	for _, store := range set.configured {
-		s.guard.Name(store.Path, store.Name)
-		if _, err := sector.NewLocator(index, []sector.Store{store}, s.m.log); err != nil {
-			set.broken[store.Name] = err
+	for _, store := range configured {
+		guard.Name(store.Path, store.Name)
+		if _, err := sector.NewLocator(index, []sector.Store{store}, log); err != nil {
+			broken[store.Name] = err
 			continue
 		}
 		whole = append(whole, store)
 	}
-	locator, err := sector.NewLocator(index, whole, s.m.log)
+	locator, err := sector.NewLocator(index, whole, log)
 	if err != nil { // each of them was whole just now
 		for _, w := range whole {
-			set.broken[w.Name] = err
+			broken[w.Name] = err
 		}
-		locator, _ = sector.NewLocator(index, nil, s.m.log) // of no store: nothing to refuse
-		whole = nil
+		locator, _ = sector.NewLocator(index, nil, log) // of no store: nothing to refuse
 	}
-	set.locator, set.checker = locator, s.m.cfg.Parts.Checker(locator, s.guard)
+	return locator, broken
+}
+
+// open builds the set anew. mu is held.
+func (s *stores) open() {
+	set := &storeSet{configured: s.configured()}
+	set.locator, set.broken = locate(s.m.cfg.Home, s.guard, set.configured, s.m.log)
+	set.checker = s.m.cfg.Parts.Checker(set.locator, s.guard)
 	set.watch = sector.NewWatch(sector.WatchConfig{
-		Stores: whole, Index: index, Guard: s.guard, RescanInterval: s.common.RescanInterval.D(), Board: s.m.board, Log: s.m.log,
+		Stores: set.locator.Stores(), Index: sector.OpenIndex(s.m.cfg.Home), Guard: s.guard,
+		RescanInterval: s.common.RescanInterval.D(), Board: s.m.board, Log: s.m.log,
 	})
 	old := s.current.Swap(set)
 	for name, err := range set.broken {
