@@ -1,7 +1,9 @@
 package manager
 
 import (
+	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -17,6 +19,41 @@ import (
 type diary struct {
 	mu   sync.Mutex
 	runs map[diaryKey]*history.Step
+
+	reading sync.Mutex // held while the book is read
+	read    bool       // what the book had at the first question is in ends
+	ends    []history.Step
+}
+
+// aDay is how long an end is shown among the deadlines of the day.
+const aDay = 25 * time.Hour
+
+// lastDay lists how deadlines ended within a day and a bit, the oldest first.
+// The book is read once; what ends later is remembered. Where it cannot be read
+// only the later ones are shown, and it is tried again.
+func (d *diary) lastDay(ctx context.Context, book *history.Book, now time.Time) []history.Step {
+	d.reading.Lock()
+	defer d.reading.Unlock()
+	d.mu.Lock()
+	read := d.read
+	d.mu.Unlock()
+	var old []history.Step
+	var err error
+	if !read {
+		old, err = book.Ends(ctx, history.Query{Since: now.Add(-aDay)})
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if !read && err == nil {
+		d.ends, d.read = append(old, d.ends...), true
+	}
+	d.prune(now)
+	return slices.Clone(d.ends)
+}
+
+// prune forgets the ends of before. mu is held.
+func (d *diary) prune(now time.Time) {
+	d.ends = slices.DeleteFunc(d.ends, func(s history.Step) bool { return now.Sub(s.At) >= aDay })
 }
 
 type diaryKey struct {
@@ -66,6 +103,8 @@ func (d *diary) sum(s history.Step) (history.Step, bool) {
 		if run.Margin > 0 {
 			s.Margin = run.Margin
 		}
+		d.prune(s.At)
+		d.ends = append(d.ends, s)
 	}
 	return s, true
 }

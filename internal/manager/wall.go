@@ -21,11 +21,18 @@ import (
 	"wdpost/internal/sector"
 )
 
-// viewers are those who look at the page: now is closed at the next change.
+// viewers are those who look at the page: now is closed at the next change. A
+// view is made once for all of them, and again when it is older than viewAge.
 type viewers struct {
 	sync.Mutex
 	now chan struct{}
+
+	making sync.Mutex // held while a view is made
+	view   dashboard.View
 }
+
+// viewAge is below the pause between two events of the page's stream.
+const viewAge = time.Second / 2
 
 // wall is the page on the wall over this manager.
 type wall struct{ m *Manager }
@@ -43,6 +50,16 @@ func (w wall) Changed() <-chan struct{} {
 
 // View implements dashboard.Source out of the status that all others show too.
 func (w wall) View(ctx context.Context) dashboard.View {
+	v := &w.m.viewers
+	v.making.Lock()
+	defer v.making.Unlock()
+	if time.Since(v.view.At) >= viewAge {
+		v.view = w.makeView(ctx)
+	}
+	return v.view
+}
+
+func (w wall) makeView(ctx context.Context) dashboard.View {
 	s := w.m.Status(ctx)
 	now := time.Now()
 	v := dashboard.View{At: now, Build: s.Build, Epoch: int64(s.Epoch), Conditions: s.Conditions}
@@ -194,11 +211,7 @@ func (w wall) lastDay(ctx context.Context, now time.Time) map[uint64][]history.S
 	ctx, cancel := context.WithTimeout(ctx, ledgerPatience)
 	defer cancel()
 	byMiner := map[uint64][]history.Step{}
-	ends, err := w.m.book.Ends(ctx, history.Query{Since: now.Add(-25 * time.Hour)})
-	if err != nil {
-		return byMiner // the page shows what runs; the history's own trouble is in the log
-	}
-	for _, e := range ends {
+	for _, e := range w.m.diary.lastDay(ctx, w.m.book, now) {
 		if e.Kind == "post" {
 			byMiner[e.Miner] = append(byMiner[e.Miner], e)
 		}

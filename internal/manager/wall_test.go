@@ -84,3 +84,29 @@ func TestTheOpenWindowIsShownToItsClose(t *testing.T) {
 		t.Error("a deadline that is worked on stands twice")
 	}
 }
+
+// TestTheLastDayIsReadOnce: what the book had, then what ended since, without a
+// day of before.
+func TestTheLastDayIsReadOnce(t *testing.T) {
+	now := time.Now()
+	book, d := history.New(t.TempDir(), slog.Default()), newDiary()
+	stopped, stop := contextThatEnded(t)
+	defer stop()
+	for index, at := range []time.Time{now.Add(-3 * aDay), now.Add(-time.Hour)} {
+		book.Note(history.Step{At: at, Miner: 1000, Deadline: uint64(index), Kind: "post", What: history.Ended})
+	}
+	if err := book.Run(stopped); err != nil {
+		t.Fatal(err)
+	}
+	d.sum(history.Step{At: now, Miner: 1000, Deadline: 2, Kind: "post", What: history.Ended})
+	for range 2 {
+		ends := d.lastDay(t.Context(), book, now)
+		if len(ends) != 2 || ends[0].Deadline != 1 || ends[1].Deadline != 2 {
+			t.Fatalf("%+v", ends)
+		}
+		book = history.New(t.TempDir(), slog.Default()) // it is not asked again
+	}
+	if ends := d.lastDay(t.Context(), book, now.Add(aDay)); len(ends) != 0 {
+		t.Errorf("a day later: %+v", ends)
+	}
+}
